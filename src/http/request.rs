@@ -1,0 +1,391 @@
+//! One request: its head (over httparse) and its body.
+//!
+//! ```text
+//!   POST /apps/1/events?x=y HTTP/1.1 CR LF Host: a CR LF … CR LF CR LF body
+//!   └──┘ └────────────────┘                └──┘  ┘
+//!  method       target                     name  value       spans into the connection's buffer
+//! ```
+//!
+//! A `Head` owns no text, only spans; a [`Request`] is a head, the bytes it points into, and the body. The checks that
+//! httparse leaves out (it repairs some lines) are made here first. Knows nothing of what is read before or after.
+
+use super::body::Framing;
+use super::error::ProtocolError;
+
+/// What one request may be.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The request line and all headers.
+    pub head_bytes: usize,
+    /// How many header fields.
+    pub headers: usize,
+    /// The body, after its transfer coding is undone.
+    pub body_bytes: usize,
+}
+
+/// The versions that are spoken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    Http11,
+}
+
+/// One whole request. Made by [`super::Protocol::next`] alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    head: &'a Head,
+    bytes: &'a [u8],
+    body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// `bytes` begins with the head.
+    pub(super) fn new(head: &'a Head, bytes: &'a [u8], body: &'a [u8]) -> Self {
+        Self { head, bytes, body }
+    }
+
+    /// The method, as sent: `GET`.
+    pub fn method(&self) -> &'a str {
+        self.head.method.text(self.bytes)
+    }
+
+    /// The version.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The target as sent, without scheme and authority of an absolute form: `/apps/1/events?auth_key=…`.
+    pub fn target(&self) -> &'a str {
+        match self.head.target.text(self.bytes) {
+            "" => "/", // `http://host` alone (RFC 9112 §3.2.1)
+            target => target,
+        }
+    }
+
+    /// The path of the target, not decoded.
+    pub fn path(&self) -> &'a str {
+        let target = self.target();
+        match target.split_once('?').map_or(target, |(path, _)| path) {
+            "" => "/",
+            path => path,
+        }
+    }
+
+    /// The query of the target, not decoded, without its `?`; empty if there is none.
+    pub fn query(&self) -> &'a str {
+        self.target().split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The pairs of the query in order, not decoded; a key without `=` has an empty value. Empty pairs are left out.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let pairs = self.query().split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
+    /// The first field of that name (case does not matter), trimmed; `None` also if it is not visible ASCII/UTF-8 text.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.header_values(name).next()?).ok()
+    }
+
+    /// The values of all fields of that name (case does not matter), in order, trimmed.
+    pub fn header_values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.head.values(self.bytes, name)
+    }
+
+    /// Whether the comma-separated list in all fields of that name has the token; case does not matter in either.
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.head.has_token(self.bytes, name, token)
+    }
+
+    /// All fields, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.head.fields(self.bytes)
+    }
+
+    /// The body, its transfer coding undone.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+}
+
+/// Where a text stands in the head. 32 bits: a head's limit is kept below 4 GiB.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// Where `part`, a slice of `whole`, stands in it.
+    fn of(part: &[u8], whole: &[u8]) -> Self {
+        let start = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
+        let narrow = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+        Self { start: narrow(start), end: narrow(start.saturating_add(part.len())) }
+    }
+
+    fn bytes(self, whole: &[u8]) -> &[u8] {
+        let place = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
+        whole.get(place(self.start)..place(self.end)).unwrap_or_default()
+    }
+
+    /// For what is known to be ASCII.
+    fn text(self, whole: &[u8]) -> &str {
+        std::str::from_utf8(self.bytes(whole)).unwrap_or_default()
+    }
+}
+
+/// A parsed head.
+#[derive(Debug)]
+pub(super) struct Head {
+    method: Span,
+    target: Span,
+    version: Version,
+    fields: Vec<Field>,
+    /// Where the body ends.
+    pub(super) framing: Framing,
+    /// Whether the client asked for 100 Continue.
+    pub(super) expects_continue: bool,
+    /// Whether the connection stays after this request.
+    pub(super) keep_alive: bool,
+    /// Whether the response's body is kept back.
+    pub(super) is_head: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    name: Span,
+    value: Span,
+}
+
+impl Head {
+    /// Parses a whole head: from the request line to the empty line, each line ended by CR LF (the caller has seen to
+    /// it, and that there are no control characters).
+    pub(super) fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, ProtocolError> {
+        let mut lines = lines(bytes);
+        let (method, target, version) = request_line(lines.next().unwrap_or_default())?;
+        let mut count = 0;
+        for line in lines {
+            check_field_line(line)?;
+            count += 1;
+        }
+        if count > limits.headers {
+            return Err(ProtocolError::HeadersTooMany { count, limit: limits.headers });
+        }
+        let mut head = Self {
+            method: Span::of(method, bytes),
+            target: Span::of(target, bytes),
+            version,
+            fields: fields(bytes, count)?,
+            framing: Framing::None,
+            expects_continue: false,
+            keep_alive: false,
+            is_head: method == b"HEAD",
+        };
+        head.check_host(bytes)?;
+        head.framing = head.read_framing(bytes, limits)?;
+        head.expects_continue = head.read_expectation(bytes)?;
+        head.keep_alive = match version {
+            Version::Http10 => head.has_token(bytes, "connection", "keep-alive"),
+            Version::Http11 => true,
+        } && !head.has_token(bytes, "connection", "close");
+        Ok(head)
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    fn fields<'a>(
+        &'a self,
+        bytes: &'a [u8],
+    ) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.fields.iter().map(|field| (field.name.text(bytes), field.value.bytes(bytes)))
+    }
+
+    fn values<'a, 'n>(
+        &'a self,
+        bytes: &'a [u8],
+        name: &'n str,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.fields(bytes)
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    fn has_token(&self, bytes: &[u8], name: &str, token: &str) -> bool {
+        self.values(bytes, name)
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// RFC 9112 §3.2: exactly one in HTTP/1.1, never two.
+    fn check_host(&self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        let mut hosts = self.values(bytes, "host");
+        match (hosts.next(), hosts.next()) {
+            (None, _) if self.version == Version::Http11 => Err(ProtocolError::HostMissing),
+            (None, _) => Ok(()),
+            (_, Some(_)) => Err(ProtocolError::HostRepeated),
+            (Some(host), None) if host.iter().all(|&byte| is_host_byte(byte)) => Ok(()),
+            (Some(_), None) => Err(ProtocolError::HostInvalid),
+        }
+    }
+
+    /// RFC 9112 §6.3, without its repairs.
+    fn read_framing(&self, bytes: &[u8], limits: &Limits) -> Result<Framing, ProtocolError> {
+        let mut lengths = self.values(bytes, "content-length");
+        let mut codings = self.values(bytes, "transfer-encoding");
+        match (lengths.next(), codings.next()) {
+            (None, None) => Ok(Framing::None),
+            (_, Some(_)) if self.version == Version::Http10 => {
+                Err(ProtocolError::TransferEncodingInHttp10)
+            }
+            (Some(_), Some(_)) => Err(ProtocolError::ContentLengthWithTransferEncoding),
+            (None, Some(coding)) => {
+                if codings.next().is_none() && coding.eq_ignore_ascii_case(b"chunked") {
+                    Ok(Framing::Chunked)
+                } else {
+                    Err(ProtocolError::TransferEncodingUnknown)
+                }
+            }
+            (Some(_), None) if lengths.next().is_some() => {
+                Err(ProtocolError::ContentLengthRepeated)
+            }
+            (Some(length), None) => content_length(length, limits.body_bytes),
+        }
+    }
+
+    fn read_expectation(&self, bytes: &[u8]) -> Result<bool, ProtocolError> {
+        // RFC 9110 §10.1.1: in HTTP/1.0 the field means nothing.
+        if self.version == Version::Http10 {
+            return Ok(false);
+        }
+        let mut expected = false;
+        for value in self.values(bytes, "expect") {
+            if !value.eq_ignore_ascii_case(b"100-continue") {
+                return Err(ProtocolError::ExpectationUnknown);
+            }
+            expected = true;
+        }
+        Ok(expected)
+    }
+}
+
+/// RFC 9110 §5.6.2.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 3986 §3.2.2 and §3.2.3: the characters of a host and its port.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// The lines of a head without their ends, up to the empty one.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes
+        .split(|&byte| byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .take_while(|line| !line.is_empty())
+}
+
+/// Method, target without scheme and authority, version.
+fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), ProtocolError> {
+    let mut words = line.split(|&byte| byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(ProtocolError::RequestLineInvalid);
+    };
+    if method.is_empty() || !method.iter().all(|&byte| is_token_byte(byte)) {
+        return Err(ProtocolError::MethodInvalid);
+    }
+    let version = read_version(version)?;
+    // RFC 3986 has fewer characters than these, but browsers send `|` and `{` as they are. `#` never arrives: a
+    // fragment stays with the client.
+    if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(ProtocolError::TargetInvalid);
+    }
+    Ok((method, local_target(method, target)?, version))
+}
+
+fn read_version(word: &[u8]) -> Result<Version, ProtocolError> {
+    match word.strip_prefix(b"HTTP/") {
+        Some(b"1.0") => Ok(Version::Http10),
+        Some(b"1.1") => Ok(Version::Http11),
+        Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            Err(ProtocolError::VersionUnsupported)
+        }
+        _ => Err(ProtocolError::RequestLineInvalid),
+    }
+}
+
+/// RFC 9112 §3.2: origin form as it is, absolute form without scheme and authority, `*` for OPTIONS alone, and no
+/// authority form, for we are no proxy.
+fn local_target<'a>(method: &[u8], target: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
+    if target.starts_with(b"/") || (target == b"*" && method == b"OPTIONS") {
+        return Ok(target);
+    }
+    let authority =
+        [b"http://".as_slice(), b"https://", b"ws://", b"wss://"].iter().find_map(|scheme| {
+            let (start, rest) = target.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(rest)
+        });
+    let authority = authority.ok_or(ProtocolError::TargetInvalid)?;
+    let end =
+        authority.iter().position(|&byte| byte == b'/' || byte == b'?').unwrap_or(authority.len());
+    match authority.split_at_checked(end) {
+        Some((host, rest)) if !host.is_empty() && host.iter().all(|&byte| is_host_byte(byte)) => {
+            Ok(rest)
+        }
+        _ => Err(ProtocolError::TargetInvalid),
+    }
+}
+
+/// What httparse, or another reader on the way, would repair or misread.
+fn check_field_line(line: &[u8]) -> Result<(), ProtocolError> {
+    if line.first().is_some_and(|&byte| byte == b' ' || byte == b'\t') {
+        return Err(ProtocolError::HeaderFolded);
+    }
+    let colon = line.iter().position(|&byte| byte == b':').ok_or(ProtocolError::HeaderInvalid)?;
+    let name = line.get(..colon).unwrap_or_default();
+    if name.last().is_some_and(|&byte| byte == b' ' || byte == b'\t') {
+        return Err(ProtocolError::HeaderSpaceBeforeColon);
+    }
+    if name.is_empty() || !name.iter().all(|&byte| is_token_byte(byte)) {
+        return Err(ProtocolError::HeaderInvalid);
+    }
+    Ok(())
+}
+
+/// The fields, as httparse reads them.
+fn fields(bytes: &[u8], count: usize) -> Result<Vec<Field>, ProtocolError> {
+    let start = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
+    let mut parsed = vec![httparse::EMPTY_HEADER; count];
+    match httparse::parse_headers(bytes.get(start..).unwrap_or_default(), &mut parsed) {
+        Ok(httparse::Status::Complete((_, fields))) => Ok(fields
+            .iter()
+            .map(|field| Field {
+                name: Span::of(field.name.as_bytes(), bytes),
+                value: Span::of(field.value.trim_ascii(), bytes),
+            })
+            .collect()),
+        Ok(httparse::Status::Partial) | Err(_) => Err(ProtocolError::HeaderInvalid),
+    }
+}
+
+fn content_length(value: &[u8], limit: usize) -> Result<Framing, ProtocolError> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(ProtocolError::ContentLengthInvalid);
+    }
+    // Digits without end are a number too: one that is over the limit.
+    let bytes = value.iter().fold(0u64, |bytes, digit| {
+        bytes.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    });
+    match usize::try_from(bytes) {
+        Ok(0) => Ok(Framing::None),
+        Ok(bytes) if bytes <= limit => Ok(Framing::Length(bytes)),
+        _ => Err(ProtocolError::BodyTooBig { bytes, limit }),
+    }
+}

@@ -1,0 +1,328 @@
+//! ④ Frame headers (RFC 6455 §5.2): decode, encode.
+//!
+//! ```text
+//!  byte 0                    byte 1               0, 2 or 8 bytes     0 or 4 bytes
+//! ┌─────┬────────┬─────────┬──────┬────────────┬───────────────────┬─────────────┬─────────┐
+//! │ FIN │ RSV1-3 │ opcode  │ MASK │ length, 7b │ length, 16 or 64b │ masking key │ payload │
+//! └─────┴────────┴─────────┴──────┴────────────┴───────────────────┴─────────────┴─────────┘
+//!                                   126 ──────▶ 16b   127 ──────▶ 64b
+//! ```
+//!
+//! Each byte is judged as soon as it is there, in order; so one stream earns one error, however it is cut.
+//! Knows one frame; what may follow what is `protocol.rs`.
+
+use super::error::ProtocolError;
+use super::mask::unmask;
+use super::protocol::Role;
+
+/// The longest header: two bytes, a 64-bit length, a masking key.
+pub const MAX_HEADER_BYTES: usize = 14;
+
+/// The longest payload of a control frame (RFC 6455 §5.5).
+pub const MAX_CONTROL_BYTES: usize = 125;
+
+const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const OPCODE: u8 = 0x0f;
+const MASK: u8 = 0x80;
+/// Stands in the seven bits for a length of 16 bits.
+const LENGTH_16: u8 = 126;
+/// Stands in the seven bits for a length of 64 bits.
+const LENGTH_64: u8 = 127;
+
+/// What a frame is (RFC 6455 §5.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opcode {
+    /// More of the message under way.
+    Continuation,
+    /// Begins a text message.
+    Text,
+    /// Begins a binary message.
+    Binary,
+    /// Begins or ends the closing handshake.
+    Close,
+    /// Asks for a pong.
+    Ping,
+    /// Answers a ping, or comes unasked.
+    Pong,
+}
+
+impl Opcode {
+    fn read(bits: u8) -> Result<Self, ProtocolError> {
+        match bits {
+            0x0 => Ok(Self::Continuation),
+            0x1 => Ok(Self::Text),
+            0x2 => Ok(Self::Binary),
+            0x8 => Ok(Self::Close),
+            0x9 => Ok(Self::Ping),
+            0xa => Ok(Self::Pong),
+            opcode => Err(ProtocolError::ReservedOpcode { opcode }),
+        }
+    }
+
+    const fn bits(self) -> u8 {
+        match self {
+            Self::Continuation => 0x0,
+            Self::Text => 0x1,
+            Self::Binary => 0x2,
+            Self::Close => 0x8,
+            Self::Ping => 0x9,
+            Self::Pong => 0xa,
+        }
+    }
+
+    /// Close, ping and pong: short, never fragmented, allowed between the fragments of a message (RFC 6455 §5.5).
+    pub const fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+/// All of a frame but its payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Whether this frame is its message's last.
+    pub is_final: bool,
+    /// What it is.
+    pub opcode: Opcode,
+    /// The key, if the payload is masked.
+    pub masking_key: Option<[u8; 4]>,
+    /// The payload's length.
+    pub payload_bytes: u64,
+}
+
+impl Header {
+    /// Reads a header from the front of `bytes`, and says how long it is. `None`: more bytes are needed, and those that
+    /// are here are sound. `us` decides whether frames must be masked or must not (RFC 6455 §5.1).
+    pub fn decode(bytes: &[u8], us: Role) -> Result<Option<(Self, usize)>, ProtocolError> {
+        let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
+        let (is_final, opcode) = Self::decode_first(first)?;
+        let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
+        Self::check_second(second, us, is_final, opcode)?;
+        let Some((payload_bytes, rest)) = decode_length(second & !MASK, rest)? else {
+            return Ok(None);
+        };
+        let (masking_key, rest) = match us {
+            Role::Client => (None, rest),
+            Role::Server => match rest.split_first_chunk::<4>() {
+                Some((key, rest)) => (Some(*key), rest),
+                None => return Ok(None),
+            },
+        };
+        let header = Self { is_final, opcode, masking_key, payload_bytes };
+        Ok(Some((header, bytes.len() - rest.len())))
+    }
+
+    fn decode_first(first: u8) -> Result<(bool, Opcode), ProtocolError> {
+        if first & RESERVED != 0 {
+            return Err(ProtocolError::ReservedBits { bits: (first & RESERVED) >> 4 });
+        }
+        Ok((first & FIN != 0, Opcode::read(first & OPCODE)?))
+    }
+
+    fn check_second(
+        second: u8,
+        us: Role,
+        is_final: bool,
+        opcode: Opcode,
+    ) -> Result<(), ProtocolError> {
+        let length = second & !MASK;
+        // RFC 6455 §5.1: fail, never repair. Masking keeps a hostile page's bytes from reading as HTTP to a cache on
+        // the way (§10.3).
+        match (us, second & MASK != 0) {
+            (Role::Server, false) => return Err(ProtocolError::UnmaskedFrame),
+            (Role::Client, true) => return Err(ProtocolError::MaskedFrame),
+            (Role::Server, true) | (Role::Client, false) => {}
+        }
+        if opcode.is_control() {
+            if !is_final {
+                return Err(ProtocolError::ControlFragmented);
+            }
+            if usize::from(length) > MAX_CONTROL_BYTES {
+                return Err(ProtocolError::ControlTooLong { length });
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the header, its length in the shortest form.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let fin = if self.is_final { FIN } else { 0 };
+        let mask = if self.masking_key.is_some() { MASK } else { 0 };
+        out.push(fin | self.opcode.bits());
+        match (u8::try_from(self.payload_bytes), u16::try_from(self.payload_bytes)) {
+            (Ok(length), _) if length < LENGTH_16 => out.push(mask | length),
+            (_, Ok(length)) => {
+                out.push(mask | LENGTH_16);
+                out.extend(length.to_be_bytes());
+            }
+            (_, Err(_)) => {
+                out.push(mask | LENGTH_64);
+                out.extend(self.payload_bytes.to_be_bytes());
+            }
+        }
+        if let Some(key) = self.masking_key {
+            out.extend(key);
+        }
+    }
+}
+
+/// Reads the extended length, if the seven bits call for one.
+fn decode_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
+    let (bytes, least, rest) = match short {
+        LENGTH_16 => match rest.split_first_chunk::<2>() {
+            Some((length, rest)) => {
+                (u64::from(u16::from_be_bytes(*length)), u64::from(LENGTH_16), rest)
+            }
+            None => return Ok(None),
+        },
+        LENGTH_64 => match rest.split_first_chunk::<8>() {
+            Some((length, rest)) => (u64::from_be_bytes(*length), 1 << 16, rest),
+            None => return Ok(None),
+        },
+        short => (u64::from(short), 0, rest),
+    };
+    if bytes > i64::MAX.unsigned_abs() {
+        return Err(ProtocolError::LengthTopBit { bytes });
+    }
+    if bytes < least {
+        return Err(ProtocolError::LengthNotMinimal { bytes });
+    }
+    Ok(Some((bytes, rest)))
+}
+
+/// Appends a whole frame.
+pub fn encode(
+    is_final: bool,
+    opcode: Opcode,
+    masking_key: Option<[u8; 4]>,
+    payload: &[u8],
+    out: &mut Vec<u8>,
+) {
+    out.reserve(MAX_HEADER_BYTES + payload.len());
+    let header = Header { is_final, opcode, masking_key, payload_bytes: payload.len() as u64 };
+    header.encode(out);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    if let (Some(key), Some(copy)) = (masking_key, out.get_mut(start..)) {
+        unmask(copy, key, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: [u8; 4] = [1, 2, 3, 4];
+
+    /// Checks what `bytes` decode to, and that every beginning of them says "more", or the same error.
+    fn check(bytes: &[u8], us: Role, expected: Result<Header, ProtocolError>) {
+        let decoded = Header::decode(bytes, us);
+        assert_eq!(decoded, expected.map(|header| Some((header, bytes.len()))), "{bytes:02x?}");
+        for cut in 0..bytes.len() {
+            let early = Header::decode(&bytes[..cut], us);
+            assert!(
+                early == Ok(None) || early == expected.map(|_| None),
+                "{early:?} after {cut} bytes"
+            );
+        }
+    }
+
+    fn text(payload_bytes: u64) -> Header {
+        Header { is_final: true, opcode: Opcode::Text, masking_key: None, payload_bytes }
+    }
+
+    fn encoded(header: &Header) -> Vec<u8> {
+        let mut out = Vec::new();
+        header.encode(&mut out);
+        out
+    }
+
+    #[test]
+    fn lengths_take_their_shortest_form() {
+        for (length, header_bytes) in
+            [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10), (u64::MAX >> 1, 10)]
+        {
+            let bytes = encoded(&text(length));
+            assert_eq!(bytes.len(), header_bytes, "{length}");
+            check(&bytes, Role::Client, Ok(text(length)));
+        }
+    }
+
+    #[test]
+    fn longer_forms_than_needed_are_refused() {
+        let refused = |bytes| Err(ProtocolError::LengthNotMinimal { bytes });
+        check(&[0x81, 126, 0, 125], Role::Client, refused(125));
+        check(&[0x81, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], Role::Client, refused(65_535));
+        check(&[0x81, 127, 0, 0, 0, 0, 0, 0, 0, 0], Role::Client, refused(0));
+    }
+
+    #[test]
+    fn length_with_top_bit_is_refused() {
+        let bytes = 1 << 63;
+        check(
+            &[0x81, 127, 0x80, 0, 0, 0, 0, 0, 0, 0],
+            Role::Client,
+            Err(ProtocolError::LengthTopBit { bytes }),
+        );
+    }
+
+    #[test]
+    fn each_reserved_bit_is_refused() {
+        for bits in 1..8 {
+            check(&[0x81 | bits << 4, 0], Role::Client, Err(ProtocolError::ReservedBits { bits }));
+        }
+    }
+
+    #[test]
+    fn each_reserved_opcode_is_refused() {
+        for opcode in (3..8).chain(0xb..=0xf) {
+            let expected = Err(ProtocolError::ReservedOpcode { opcode });
+            check(&[0x80 | opcode, 0], Role::Client, expected);
+        }
+    }
+
+    #[test]
+    fn control_frames_are_short_and_whole() {
+        for opcode in [0x8, 0x9, 0xa] {
+            let long = Err(ProtocolError::ControlTooLong { length: 126 });
+            check(&[0x80 | opcode, 126, 0, 126], Role::Client, long);
+            check(&[opcode, 0], Role::Client, Err(ProtocolError::ControlFragmented));
+        }
+    }
+
+    #[test]
+    fn clients_mask_and_servers_do_not() {
+        check(&[0x81, 0x00], Role::Server, Err(ProtocolError::UnmaskedFrame));
+        check(&[0x81, 0x80], Role::Client, Err(ProtocolError::MaskedFrame));
+        let header = Header { masking_key: Some(KEY), ..text(0) };
+        check(&[0x81, 0x80, 1, 2, 3, 4], Role::Server, Ok(header));
+    }
+
+    #[test]
+    fn frames_of_the_rfc_are_encoded() {
+        let mut out = Vec::new();
+        encode(true, Opcode::Text, None, b"Hello", &mut out);
+        assert_eq!(out, b"\x81\x05Hello");
+        out.clear();
+        encode(true, Opcode::Text, Some([0x37, 0xfa, 0x21, 0x3d]), b"Hello", &mut out);
+        assert_eq!(out, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(
+            is_final: bool, opcode in 0..3_u8, key: Option<[u8; 4]>, length in 0..=u64::MAX >> 1, shift in 0..63_u32,
+        ) {
+            let header = Header {
+                is_final,
+                opcode: Opcode::read(opcode).unwrap(),
+                masking_key: key,
+                payload_bytes: length >> shift,
+            };
+            let us = if key.is_some() { Role::Server } else { Role::Client };
+            check(&encoded(&header), us, Ok(header));
+        }
+    }
+}

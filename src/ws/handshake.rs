@@ -1,0 +1,237 @@
+//! ③ The opening handshake, server side (RFC 6455 §4.2): upgrade request to 101 or refusal.
+//!
+//! ```text
+//!  Request ──▶ is_upgrade? ──no──▶ an ordinary request
+//!                 │ yes
+//!                 ▼
+//!            Offer::read ──▶ HandshakeError ──▶ 400, 405 or 426, and why
+//!                 │
+//!                 ▼
+//!            Offer::accept ──▶ 101, and `protocol.rs` takes over
+//! ```
+//!
+//! An HTTP/1.0 request is never an upgrade: RFC 9110 §7.8 has a server ignore its `Upgrade` field, so it is answered as
+//! any other request. Not 505, which refuses a major version. Whether the path, the origin or the subprotocol suits is
+//! for the application to say. The client's side is `client.rs`.
+
+use std::error::Error;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest as _, Sha1};
+
+use crate::http::{Request, Response, Version};
+
+/// RFC 6455 §1.3: what is appended to the key, so that only an end that knows the protocol can answer.
+const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Fields of the 101 that the handshake writes itself, or that would promise what we do not do.
+const OWN_FIELDS: [&str; 7] = [
+    "Connection",
+    "Content-Length",
+    "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Protocol",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
+/// Whether a request asks for a WebSocket at all (`Upgrade: websocket` among its tokens).
+pub fn is_upgrade(request: &Request<'_>) -> bool {
+    request.version() == Version::Http11 && tokens(request.headers(), "Upgrade").any(is_websocket)
+}
+
+/// A request that may be upgraded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Offer {
+    accept_key: String,
+    subprotocols: Vec<String>,
+}
+
+impl Offer {
+    /// Checks all of RFC 6455 §4.2.1 but `Host`: there is no [`Request`] of HTTP/1.1 without exactly one.
+    pub fn read(request: &Request<'_>) -> Result<Self, HandshakeError> {
+        let fields = || request.headers();
+        if request.version() != Version::Http11 {
+            return Err(HandshakeError::HttpVersion);
+        }
+        if request.method() != "GET" {
+            return Err(HandshakeError::Method);
+        }
+        if !tokens(fields(), "Upgrade").any(is_websocket) {
+            return Err(HandshakeError::Upgrade);
+        }
+        if !tokens(fields(), "Connection").any(|token| token.eq_ignore_ascii_case("upgrade")) {
+            return Err(HandshakeError::Connection);
+        }
+        // Before the key: another version may well have another kind of key.
+        if !is_alone(values(fields(), "Sec-WebSocket-Version"), "13") {
+            return Err(HandshakeError::Version);
+        }
+        let mut keys = values(fields(), "Sec-WebSocket-Key");
+        let (Some(key), None) = (keys.next(), keys.next()) else { return Err(HandshakeError::Key) };
+        if !is_key(key) {
+            return Err(HandshakeError::Key);
+        }
+        let subprotocols = tokens(fields(), "Sec-WebSocket-Protocol").map(str::to_owned).collect();
+        Ok(Self { accept_key: accept_key(key), subprotocols })
+    }
+
+    /// The subprotocols that the client offers, the one it likes best first.
+    pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.subprotocols.iter().map(String::as_str)
+    }
+
+    /// The first of ours, in our order, that the client offers.
+    pub fn choose<'s>(&self, ours: &[&'s str]) -> Option<&'s str> {
+        ours.iter().copied().find(|subprotocol| self.offers(subprotocol))
+    }
+
+    fn offers(&self, subprotocol: &str) -> bool {
+        self.subprotocols.iter().any(|offered| offered == subprotocol)
+    }
+
+    /// Appends the 101, with the chosen subprotocol (one that the client offered) and further headers. A subprotocol
+    /// that was not offered is left out, for the client must fail the connection over it (RFC 6455 §4.1); so are
+    /// header fields that are malformed, or that the handshake writes itself.
+    pub fn accept(&self, subprotocol: Option<&str>, headers: &[(&str, &str)], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+        write_field("Upgrade", "websocket", out);
+        write_field("Connection", "Upgrade", out);
+        write_field("Sec-WebSocket-Accept", &self.accept_key, out);
+        if let Some(subprotocol) = subprotocol.filter(|subprotocol| self.offers(subprotocol)) {
+            write_field("Sec-WebSocket-Protocol", subprotocol, out);
+        }
+        for (name, value) in headers {
+            let is_own = OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name));
+            if !is_own && is_field(name, value) {
+                write_field(name, value, out);
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Why a request cannot be upgraded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// `Connection` does not name `Upgrade`.
+    Connection,
+    /// The request is not HTTP/1.1.
+    HttpVersion,
+    /// `Sec-WebSocket-Key` is not there once, or is not 16 bytes in base64.
+    Key,
+    /// The method is not GET.
+    Method,
+    /// `Upgrade` does not name `websocket`.
+    Upgrade,
+    /// `Sec-WebSocket-Version` is not 13.
+    Version,
+}
+
+impl HandshakeError {
+    /// The refusal's status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Connection | Self::HttpVersion | Self::Key | Self::Upgrade => 400,
+            Self::Method => 405,
+            Self::Version => 426,
+        }
+    }
+
+    /// The refusal: its status, its headers (426 names version 13) and one line that says what would be right.
+    pub fn response(&self) -> Response {
+        self.headers()
+            .iter()
+            .fold(Response::text(self.status(), format!("{self}\n")), |response, (name, value)| {
+                response.header(*name, *value)
+            })
+    }
+
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Connection | Self::HttpVersion | Self::Key | Self::Upgrade => &[],
+            Self::Method => &[("Allow", "GET")],
+            // RFC 6455 §4.4 wants the version, RFC 9110 §15.5.22 the protocol.
+            Self::Version => &[("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")],
+        }
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection => "a WebSocket handshake needs `Connection: Upgrade`",
+            Self::HttpVersion => "a WebSocket handshake needs HTTP/1.1",
+            Self::Key => "a WebSocket handshake needs one Sec-WebSocket-Key: 16 bytes in base64",
+            Self::Method => "a WebSocket handshake is a GET",
+            Self::Upgrade => "a WebSocket handshake needs `Upgrade: websocket`",
+            Self::Version => "this server speaks version 13 of the WebSocket protocol",
+        })
+    }
+}
+
+impl Error for HandshakeError {}
+
+/// What answers a key (RFC 6455 §4.2.2).
+pub(super) fn accept_key(key: &str) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(KEY_SUFFIX).finalize())
+}
+
+/// Appends one header field.
+pub(super) fn write_field(name: &str, value: &str, out: &mut Vec<u8>) {
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Whether this is one well-formed header field: nothing in it could end the line and begin another.
+pub(super) fn is_field(name: &str, value: &str) -> bool {
+    is_token(name) && value.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
+
+/// RFC 9110 §5.6.2.
+pub(super) fn is_token(text: &str) -> bool {
+    let is_mark = |byte: u8| b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || is_mark(byte))
+}
+
+pub(super) fn is_websocket(token: &str) -> bool {
+    token.eq_ignore_ascii_case("websocket")
+}
+
+/// The trimmed values of all fields of that name; one that is not text counts as empty.
+pub(super) fn values<'a>(
+    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+    name: &str,
+) -> impl Iterator<Item = &'a str> {
+    fields
+        .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
+        .map(|(_, value)| str::from_utf8(value).unwrap_or_default().trim_matches([' ', '\t']))
+}
+
+/// All tokens of all fields of that name: a list may be spread over several (RFC 9110 §5.3).
+pub(super) fn tokens<'a>(
+    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+    name: &str,
+) -> impl Iterator<Item = &'a str> {
+    values(fields, name)
+        .flat_map(|value| value.split(','))
+        .map(|token| token.trim_matches([' ', '\t']))
+        .filter(|token| !token.is_empty())
+}
+
+fn is_alone<'a>(mut values: impl Iterator<Item = &'a str>, expected: &str) -> bool {
+    values.next() == Some(expected) && values.next().is_none()
+}
+
+/// 16 bytes in base64: 24 characters, the last two of them padding.
+fn is_key(key: &str) -> bool {
+    STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+}
+
+#[cfg(test)]
+#[path = "tests/handshake.rs"]
+mod tests;

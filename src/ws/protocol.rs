@@ -1,0 +1,415 @@
+//! ④ The life of a WebSocket connection after the opening handshake.
+//!
+//! ```text
+//!            send close                  receive close
+//!     Open ─────────────▶ ClosingUs ──────────────────▶ Closed
+//!       │                                                  ▲
+//!       └──────────────────────────────────────────────────┘
+//!         receive close: we echo the code in the same breath
+//! ```
+//!
+//! A `ProtocolError` anywhere sends its close code and goes straight to Closed. `Protocol::obey` is the law.
+//!
+//! ```text
+//!  Input  ┌─────────┬────────────────┬─────────┬───────
+//!         │ header  │ payload        │ header  │ pay…       whole: unmasked where it lies, handed out borrowed
+//!         └─────────┴────────────────┴─────────┴───────
+//!                                     ╰─ Partial ────╯      cut: a header's beginning is kept; a payload is
+//!                                                           unmasked, checked and appended as it comes
+//! ```
+//!
+//! Knows no socket and no clock. Who closes TCP, and when, is `reactor/connection.rs`.
+
+use std::borrow::Cow;
+use std::mem;
+
+use super::close::{CloseCode, CloseFrame};
+use super::error::{ProtocolError, SendError};
+use super::frame::{self, Header, MAX_CONTROL_BYTES, Opcode};
+use super::mask::unmask;
+use super::message::{Limits, Message, MessageKind};
+use super::partial::{Heard, Partial};
+
+/// Which end we are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Sends masked frames, accepts unmasked ones.
+    Client,
+    /// Sends unmasked frames, accepts masked ones.
+    Server,
+}
+
+/// Where the connection stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Messages flow.
+    Open,
+    /// We sent a close frame and wait for theirs.
+    ClosingUs,
+    /// Both close frames are sent, or the connection was failed: TCP may end once our output is written.
+    Closed,
+}
+
+/// The bytes that came, consumed from the front.
+#[derive(Debug)]
+pub struct Input<'b> {
+    /// What is not consumed yet.
+    pub bytes: &'b mut [u8],
+}
+
+impl<'b> Input<'b> {
+    /// Takes up to `count` bytes off the front.
+    pub(super) fn take(&mut self, count: usize) -> &'b mut [u8] {
+        let bytes = mem::take(&mut self.bytes);
+        let count = count.min(bytes.len());
+        let (front, rest) = bytes.split_at_mut(count);
+        self.bytes = rest;
+        front
+    }
+
+    pub(super) fn take_all(&mut self) -> &'b mut [u8] {
+        mem::take(&mut self.bytes)
+    }
+}
+
+/// Where automatic answers (pong, close) are written.
+#[derive(Debug)]
+pub struct Reply<'o> {
+    /// Frames are appended here.
+    pub bytes: &'o mut Vec<u8>,
+    /// A fresh unpredictable key, for the client role; the server role ignores it. One call writes at most one frame,
+    /// so a fresh key for each call is a fresh key for each frame (RFC 6455 §5.3).
+    pub masking_key: [u8; 4],
+}
+
+/// What the peer said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event<'b> {
+    /// A whole message.
+    Message(Message<'b>),
+    /// A ping; its pong is in the reply already.
+    Ping(Cow<'b, [u8]>),
+    /// A pong.
+    Pong(Cow<'b, [u8]>),
+    /// The peer's close frame; ours, if it was still due, is in the reply already. `None`: an empty body (1005).
+    Close(Option<CloseFrame<'b>>),
+}
+
+/// One connection, either role. 16 bytes; what is incomplete is on the heap only while it is incomplete.
+#[derive(Debug)]
+pub struct Protocol {
+    role: Role,
+    state: State,
+    /// `Some` only while something is incomplete.
+    partial: Option<Box<Partial>>,
+}
+
+impl Protocol {
+    /// A connection whose opening handshake is done.
+    pub fn new(role: Role) -> Self {
+        Self { role, state: State::Open, partial: None }
+    }
+
+    /// Takes bytes up to and including the next event. `None`: all bytes are consumed, no event is complete.
+    /// Call until `None`. After an error the close frame it earns is in `reply` (unless one was sent before), the
+    /// state is `Closed`, and all further input is ignored.
+    pub fn receive<'b>(
+        &mut self,
+        input: &mut Input<'b>,
+        limits: &Limits,
+        reply: &mut Reply<'_>,
+    ) -> Result<Option<Event<'b>>, ProtocolError> {
+        while self.state != State::Closed {
+            let heard = self.hear(input, limits);
+            // Gives the memory up once nothing is incomplete.
+            self.partial.take_if(|partial| partial.is_idle());
+            let heard = match heard {
+                Ok(Some(heard)) => heard,
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(self.fail(error, reply)),
+            };
+            match self.obey(heard, reply) {
+                Ok(None) => {}
+                Ok(event) => return Ok(event),
+                Err(error) => return Err(self.fail(error, reply)),
+            }
+        }
+        input.take_all();
+        Ok(None)
+    }
+
+    /// Appends one unfragmented message.
+    pub fn send(
+        &self,
+        kind: MessageKind,
+        payload: &[u8],
+        out: &mut Reply<'_>,
+    ) -> Result<(), SendError> {
+        self.check_open()?;
+        self.write(kind.opcode(), payload, out);
+        Ok(())
+    }
+
+    /// Appends a ping of at most 125 bytes.
+    pub fn send_ping(&self, payload: &[u8], out: &mut Reply<'_>) -> Result<(), SendError> {
+        self.check_open()?;
+        if payload.len() > MAX_CONTROL_BYTES {
+            return Err(SendError::PingTooLong { bytes: payload.len() });
+        }
+        self.write(Opcode::Ping, payload, out);
+        Ok(())
+    }
+
+    /// Begins the closing handshake. A reason past 123 bytes is cut at a character border. A code that must not stand
+    /// on the wire (1005 and its like, see [`CloseCode::is_sendable`]) sends an empty body.
+    pub fn close(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+        out: &mut Reply<'_>,
+    ) -> Result<(), SendError> {
+        self.check_open()?;
+        self.write_close(Some(&CloseFrame { code, reason: Cow::Borrowed(reason) }), out);
+        self.state = State::ClosingUs;
+        Ok(())
+    }
+
+    /// Where the connection stands.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether the peer is in the middle of a frame or a message.
+    pub fn is_mid_message(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// The law: what follows from what the peer says, by where we stand.
+    fn obey<'b>(
+        &mut self,
+        heard: Heard<'b>,
+        reply: &mut Reply<'_>,
+    ) -> Result<Option<Event<'b>>, ProtocolError> {
+        match (self.state, heard) {
+            (State::Open, Heard::Message(message)) => Ok(Some(Event::Message(message))),
+            (State::Open, Heard::Ping(payload)) => {
+                self.write(Opcode::Pong, &payload, reply);
+                Ok(Some(Event::Ping(payload)))
+            }
+            (State::Open, Heard::Pong(payload)) => Ok(Some(Event::Pong(payload))),
+            (State::Open, Heard::Close(body)) => {
+                let close = parse_close(body)?;
+                // RFC 6455 §5.5.1: the echo carries the code that came. The reason was theirs.
+                let code = close.as_ref().map(|close| close.code);
+                let echo = code.map(|code| CloseFrame { code, reason: Cow::Borrowed("") });
+                self.write_close(echo.as_ref(), reply);
+                self.end();
+                Ok(Some(Event::Close(close)))
+            }
+            (State::ClosingUs, Heard::Close(body)) => {
+                let close = parse_close(body)?;
+                self.end();
+                Ok(Some(Event::Close(close)))
+            }
+            // RFC 6455 §5.5.1: after our close frame nothing of ours may follow, not even a pong; and who said
+            // goodbye has stopped listening.
+            (State::ClosingUs, Heard::Message(_) | Heard::Ping(_) | Heard::Pong(_))
+            | (State::Closed, _) => Ok(None),
+        }
+    }
+
+    /// Fails the connection (RFC 6455 §7.1.7). The reason tells the developer at the other end what was wrong.
+    fn fail(&mut self, error: ProtocolError, reply: &mut Reply<'_>) -> ProtocolError {
+        if self.state == State::Open {
+            let reason = Cow::Owned(error.to_string());
+            self.write_close(Some(&CloseFrame { code: error.close_code(), reason }), reply);
+        }
+        self.end();
+        error
+    }
+
+    fn end(&mut self) {
+        self.state = State::Closed;
+        self.partial = None;
+    }
+
+    fn check_open(&self) -> Result<(), SendError> {
+        if self.state == State::Open { Ok(()) } else { Err(SendError::Closed) }
+    }
+
+    fn write(&self, opcode: Opcode, payload: &[u8], out: &mut Reply<'_>) {
+        let masking_key = match self.role {
+            Role::Client => Some(out.masking_key),
+            Role::Server => None,
+        };
+        frame::encode(true, opcode, masking_key, payload, out.bytes);
+    }
+
+    fn write_close(&self, close: Option<&CloseFrame<'_>>, out: &mut Reply<'_>) {
+        let mut body = Vec::new();
+        if let Some(close) = close {
+            close.encode(&mut body);
+        }
+        self.write(Opcode::Close, &body, out);
+    }
+}
+
+/// Frames out of bytes.
+impl Protocol {
+    /// Takes bytes until something is said or they are all consumed.
+    fn hear<'b>(
+        &mut self,
+        input: &mut Input<'b>,
+        limits: &Limits,
+    ) -> Result<Option<Heard<'b>>, ProtocolError> {
+        loop {
+            if let Some(partial) = &mut self.partial
+                && partial.is_mid_frame()
+            {
+                let heard = partial.go_on(input)?;
+                let wants_more = partial.is_mid_frame();
+                if heard.is_some() || wants_more {
+                    return Ok(heard);
+                }
+            }
+            let Some(header) = self.take_header(input)? else { return Ok(None) };
+            self.admit(&header, limits)?;
+            if let Some(heard) = self.take_payload(header, input)? {
+                return Ok(Some(heard));
+            }
+        }
+    }
+
+    fn take_header(&mut self, input: &mut Input<'_>) -> Result<Option<Header>, ProtocolError> {
+        if let Some(partial) = &mut self.partial
+            && !partial.header.bytes().is_empty()
+        {
+            return partial.header.complete(input, self.role);
+        }
+        match Header::decode(input.bytes, self.role)? {
+            Some((header, bytes)) => {
+                input.take(bytes);
+                Ok(Some(header))
+            }
+            None => {
+                let begun = input.take_all();
+                if !begun.is_empty() {
+                    self.partial().header.extend(begun);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether this frame may come now, and whether its message stays within the limit: judged by the header alone,
+    /// before a byte of the body is kept.
+    fn admit(&self, header: &Header, limits: &Limits) -> Result<(), ProtocolError> {
+        let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+        let assembled = match (header.opcode, message) {
+            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
+            (Opcode::Continuation, None) => return Err(ProtocolError::ContinuationWithoutStart),
+            (Opcode::Text | Opcode::Binary, Some(_)) => {
+                return Err(ProtocolError::NewMessageInsideMessage);
+            }
+            (Opcode::Continuation, Some(message)) => message.len() as u64,
+            (Opcode::Text | Opcode::Binary, None) => 0,
+        };
+        let limit = limits.message_bytes;
+        if assembled.saturating_add(header.payload_bytes) > limit as u64 {
+            return Err(ProtocolError::MessageTooBig { limit });
+        }
+        Ok(())
+    }
+
+    /// Takes the payload if it is all here; else begins a frame that goes on with the next bytes.
+    fn take_payload<'b>(
+        &mut self,
+        header: Header,
+        input: &mut Input<'b>,
+    ) -> Result<Option<Heard<'b>>, ProtocolError> {
+        let whole = usize::try_from(header.payload_bytes).ok();
+        let Some(bytes) = whole.filter(|bytes| *bytes <= input.bytes.len()) else {
+            self.partial().begin(&header);
+            return Ok(None);
+        };
+        let payload = input.take(bytes);
+        if let Some(key) = header.masking_key {
+            unmask(payload, key, 0);
+        }
+        let payload: &'b [u8] = payload;
+        match (header.opcode, header.is_final) {
+            (Opcode::Close, _) => Ok(Some(Heard::Close(Cow::Borrowed(payload)))),
+            (Opcode::Ping, _) => Ok(Some(Heard::Ping(Cow::Borrowed(payload)))),
+            (Opcode::Pong, _) => Ok(Some(Heard::Pong(Cow::Borrowed(payload)))),
+            (Opcode::Text, true) => {
+                Message::check(MessageKind::Text, payload).map(Heard::Message).map(Some)
+            }
+            (Opcode::Binary, true) => {
+                Message::check(MessageKind::Binary, payload).map(Heard::Message).map(Some)
+            }
+            (Opcode::Text | Opcode::Binary, false) | (Opcode::Continuation, _) => {
+                let partial = self.partial();
+                partial.begin_message(&header);
+                partial.assemble(payload, header.is_final)
+            }
+        }
+    }
+
+    fn partial(&mut self) -> &mut Partial {
+        self.partial.get_or_insert_default()
+    }
+}
+
+fn parse_close(body: Cow<'_, [u8]>) -> Result<Option<CloseFrame<'_>>, ProtocolError> {
+    match body {
+        Cow::Borrowed(body) => CloseFrame::parse(body),
+        Cow::Owned(body) => Ok(CloseFrame::parse(&body)?.map(CloseFrame::into_owned)),
+    }
+}
+
+/// Everything that one stream of bytes leads to: events, answers, error, state. However it is cut, it is the same.
+#[cfg(any(test, fuzzing))]
+fn transcript(role: Role, bytes: &[u8], cuts: &mut dyn Iterator<Item = usize>) -> Vec<String> {
+    let limits = Limits { message_bytes: 1000 };
+    let mut protocol = Protocol::new(role);
+    let mut answers = Vec::new();
+    let mut said = Vec::new();
+    let mut bytes = bytes.to_vec();
+    let mut rest = &mut *bytes;
+    while !rest.is_empty() {
+        let length = cuts.next().unwrap_or(usize::MAX).clamp(1, rest.len());
+        let (part, after) = rest.split_at_mut(length);
+        rest = after;
+        let mut input = Input { bytes: part };
+        let mut reply = Reply { bytes: &mut answers, masking_key: [1, 2, 3, 4] };
+        loop {
+            match protocol.receive(&mut input, &limits, &mut reply) {
+                Ok(None) => break,
+                Ok(Some(event)) => said.push(format!("{event:?}")),
+                Err(error) => said.push(format!("{error:?}")),
+            }
+        }
+        assert!(input.bytes.is_empty(), "`None` means that all bytes are consumed");
+    }
+    said.push(format!("{:?} {answers:02x?}", protocol.state()));
+    said.push(format!("mid message: {}", protocol.is_mid_message()));
+    said
+}
+
+/// For fuzzers: any bytes, either role, cut anywhere, lead to the same events and never to a panic.
+/// The first byte chooses the role and how many of the following are lengths of parts.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_cuts(data: &[u8]) {
+    let Some((&first, rest)) = data.split_first() else { return };
+    let role = if first & 1 == 0 { Role::Server } else { Role::Client };
+    let lengths = usize::from(first >> 1).min(8).min(rest.len());
+    let (lengths, bytes) = rest.split_at(lengths);
+    let whole = transcript(role, bytes, &mut std::iter::empty());
+    let mut cuts = lengths.iter().map(|length| usize::from(*length)).cycle();
+    assert_eq!(transcript(role, bytes, &mut cuts), whole);
+    assert_eq!(transcript(role, bytes, &mut std::iter::repeat(1)), whole);
+}
+
+#[cfg(test)]
+#[path = "tests/protocol.rs"]
+mod tests;

@@ -1,14 +1,49 @@
 //! Stentor: a WebSocket notification server, and the library it is made of.
 //!
+//! ```no_run
+//! use stentor::{Conn, Handler, Message, Server};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn on_message(&mut self, conn: &mut Conn<'_>, message: Message<'_>) {
+//!         conn.send(message);
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     Server::bind("127.0.0.1:8080")?.run(|_core| Echo)
+//! }
+//! ```
+//!
+//! # The rooms
+//!
 //! | layer | room | what it is |
 //! |---|---|---|
 //! | WIRE | [`http`] | HTTP/1.1, enough for upgrades, the API and webhooks; no socket, clock or thread |
 //! | WIRE | [`ws`] | RFC 6455, both roles; no socket, clock or thread |
+//! | ENGINE | [`fanout`] | who must hear an event: topics, their home cores, the mailboxes between cores |
+//! | ENGINE | [`reactor`] | one mio loop per core: sockets, time, memory |
+//! | ENGINE | [`server`] | [`Server`]: cores, pinning, shutdown; [`Publisher`] for other threads |
+//! | PROTOCOL | `pusher` | the Pusher protocol as a [`Handler`]; behind the feature `pusher` |
+//! | ASSEMBLY | `config`, `app`, `cli` | settings, the place where rooms meet, the command; behind the feature `pusher` |
 //!
-//! A room imports only from rooms above it in this table.
+//! A room imports only from rooms above it in this table, and from `metrics`, which is a leaf.
 
+pub mod fanout;
 pub mod http;
+pub mod metrics;
+pub mod reactor;
+pub mod server;
 pub mod ws;
 
+
+pub use fanout::conn_id::{ConnId, SocketId, SocketIdError};
+pub use fanout::directory::{Announcer, Directory, Keep};
 pub use http::{Request, Response};
+pub use reactor::handler::{
+    Conn, ConnError, Handler, Idle, Outgoing, PublishError, SubscribeError, Upgrade,
+};
+pub use reactor::options::{Options, Patience};
+pub use server::{Publisher, Server, Stopper};
 pub use ws::{CloseCode, CloseFrame, Message, MessageKind, Prepared};

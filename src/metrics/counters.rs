@@ -1,0 +1,134 @@
+//! One set of counters per core, each on cache lines of its own: a core adds to its set alone, anybody may read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
+        /// What is counted.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Counter { $($(#[$doc])* $name,)* }
+
+        impl Counter {
+            /// All counters, in the order of their names.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name under which it is exposed.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    Accepted => "accepted",
+    /// Times that accepting backed off because descriptors or memory ran out.
+    AcceptBackOffs => "accept_back_offs",
+    /// API requests refused for their signature.
+    ApiUnauthorized => "api_unauthorized",
+    /// API requests refused for anything else.
+    ApiRefused => "api_refused",
+    /// API events published; each channel of an event counts.
+    ApiEvents => "api_events",
+    /// Messages of Pusher clients answered with an error.
+    ClientErrors => "client_errors",
+    /// Connections ended, of any kind.
+    Closed => "closed",
+    /// Connections cut because a deadline passed.
+    DeadlinesMissed => "deadlines_missed",
+    /// Events put into a subscriber's chain.
+    Deliveries => "deliveries",
+    /// Upgrade requests that were no sound handshake.
+    HandshakesRefused => "handshakes_refused",
+    /// Requests that broke HTTP or passed a limit.
+    HttpErrors => "http_errors",
+    /// Requests answered.
+    HttpRequests => "http_requests",
+    /// WebSockets given up for their silence.
+    IdleClosed => "idle_closed",
+    /// Callbacks that panicked.
+    Panics => "panics",
+    /// Events ordered by this core as their topic's home.
+    Published => "published",
+    /// Publishes refused because too much was under way.
+    PublishesRefused => "publishes_refused",
+    /// Connections closed because they did not read.
+    SlowConsumers => "slow_consumers",
+    /// WebSockets refused in-band: unknown app, over quota, bad protocol version.
+    UpgradesRefused => "upgrades_refused",
+    /// WebSockets opened.
+    WsOpened => "ws_opened",
+    /// Messages received.
+    WsMessages => "ws_messages",
+    /// WebSockets failed because the peer broke RFC 6455 or passed a limit.
+    WsErrors => "ws_errors",
+}
+
+/// The counters of one core. 128 bytes apart from the next core's: two lines, because prefetchers fetch pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Counters([AtomicU64; Counter::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; Counter::ALL.len()])
+    }
+}
+
+impl Counters {
+    /// Adds; to be called by the owning core alone, which is why a plain load and store suffice.
+    pub fn add(&self, counter: Counter, number: u64) {
+        let value = &self.0[counter as usize];
+        value.store(value.load(Ordering::Relaxed).wrapping_add(number), Ordering::Relaxed);
+    }
+
+    /// The present value.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// The counters of all cores. Cheap to clone; readable from any thread.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<[Counters]>);
+
+impl Metrics {
+    /// Counters for so many cores, all 0.
+    pub fn new(cores: usize) -> Self {
+        Self((0..cores).map(|_| Counters::default()).collect())
+    }
+
+    /// The counters of one core.
+    pub fn core(&self, core: usize) -> &Counters {
+        &self.0[core]
+    }
+
+    /// The sum over all cores.
+    pub fn total(&self, counter: Counter) -> u64 {
+        self.0.iter().map(|counters| counters.get(counter)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_is_the_sum_of_all_cores() {
+        let metrics = Metrics::new(3);
+        metrics.core(0).add(Counter::Accepted, 2);
+        metrics.core(2).add(Counter::Accepted, 5);
+        metrics.core(2).add(Counter::Closed, 1);
+        assert_eq!((metrics.total(Counter::Accepted), metrics.total(Counter::Closed)), (7, 1));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = Counter::ALL.iter().map(|counter| counter.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Counter::ALL.len());
+    }
+}

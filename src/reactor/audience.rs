@@ -1,0 +1,329 @@
+//! A core's part of the fan-out: which topics its connections are on, and its posts to the topics' homes.
+//!
+//! The state machine of joining and leaving is `fanout/topics.rs`, what a home does `fanout/home.rs`; here the two meet
+//! the connections. Nothing here calls the handler.
+
+use std::collections::VecDeque;
+
+use super::core::{Core, Local};
+use super::handler::{Outgoing, PublishError, SubscribeError};
+use super::subscriptions::PENDING;
+use crate::fanout::conn_id::{ConnId, SocketId};
+use crate::fanout::directory::{Directory, Keep};
+use crate::fanout::home::{Home, Outbound};
+use crate::fanout::mailbox::{self, Asked, Event, Post, TopicName};
+use crate::fanout::topics::{Entry, Subscribed, TopicId};
+use crate::metrics::Counter;
+use crate::ws::Prepared;
+
+/// Where posts of this core go: to itself, or to another.
+struct Route<'c, D: Directory> {
+    number: u8,
+    unix_seconds: u64,
+    local: &'c mut VecDeque<Local<D>>,
+    outgoing: &'c mut mailbox::Outgoing<D>,
+}
+
+impl<D: Directory> Outbound<D> for Route<'_, D> {
+    fn unix_seconds(&self) -> u64 {
+        self.unix_seconds
+    }
+
+    fn post(&mut self, core: usize, post: Post<D>) {
+        if core == usize::from(self.number) {
+            self.local.push_back(Local::Post(post));
+        } else {
+            self.outgoing.post(core, post);
+        }
+    }
+}
+
+impl<D: Directory> Core<D> {
+    fn post(&mut self, core: usize, post: Post<D>) {
+        self.route().1.post(core, post);
+    }
+
+    /// The homes of this core, and the way for what they send.
+    fn route(&mut self) -> (&mut Home<D>, Route<'_, D>) {
+        let (number, unix_seconds) = (self.number, self.now.unix_seconds);
+        let (local, outgoing) = (&mut self.local, &mut self.outgoing);
+        (&mut self.home, Route { number, unix_seconds, local, outgoing })
+    }
+
+    fn post_home(&mut self, topic: &TopicName, post: impl FnOnce(TopicName, u8) -> Post<D>) {
+        let home = self.outgoing.doors().home_of(topic);
+        let post = post(topic.clone(), self.number);
+        self.post(home, post);
+    }
+
+    /// The name as some table of this core keeps it, or a new one.
+    fn shared_name(&self, topic: &str) -> TopicName {
+        match self.topics.find(topic) {
+            Some(known) => self.topics.name(known).clone(),
+            None => self.home.name(topic).unwrap_or_else(|| topic.into()),
+        }
+    }
+
+    /// Whether the connection may be on the topic; and the subscription, if it is.
+    fn check_topic(
+        &self,
+        conn: ConnId,
+        topic: &str,
+    ) -> Result<Option<(Entry, u32)>, SubscribeError> {
+        let Some(slot) = self.slot(conn).filter(|slot| slot.is_sendable()) else {
+            return Err(SubscribeError::Closed);
+        };
+        let (bytes, limit) = (topic.len(), self.options.topic_bytes);
+        if bytes > limit {
+            return Err(SubscribeError::TopicTooLong { bytes, limit });
+        }
+        let known = self.topics.find(topic);
+        let known = known.and_then(|topic| self.subscriptions.find(conn.slot(), slot.held, topic));
+        if known.is_none() && slot.held.len() >= self.options.subscriptions {
+            return Err(SubscribeError::TooMany { limit: self.options.subscriptions });
+        }
+        Ok(known)
+    }
+
+    /// Notes a subscription that is not active yet.
+    fn hold(&mut self, conn: ConnId, topic: TopicId) {
+        let held = &mut self.slots[conn.slot() as usize].held;
+        self.subscriptions.add(conn.slot(), held, topic);
+    }
+
+    pub(crate) fn subscribe(&mut self, conn: ConnId, topic: &str) -> Result<(), SubscribeError> {
+        let known = self.check_topic(conn, topic)?;
+        if matches!(known, Some((_, PENDING))) {
+            return Ok(());
+        }
+        let (id, next) = self.topics.subscribe(topic, conn);
+        if known.is_none() {
+            self.hold(conn, id);
+        }
+        match next {
+            Subscribed::Listening => self.local.push_back(Local::Activate { topic: id, conn }),
+            Subscribed::MustJoin => self.join(id),
+            Subscribed::Waits => {}
+        }
+        Ok(())
+    }
+
+    pub(crate) fn attend(
+        &mut self,
+        conn: ConnId,
+        topic: &str,
+        note: D::Note,
+    ) -> Result<(), SubscribeError> {
+        let known = self.check_topic(conn, topic)?;
+        let (id, must_join) = self.topics.attend(topic);
+        if known.is_none() {
+            self.hold(conn, id);
+        }
+        if must_join {
+            self.join(id);
+        }
+        let name = self.topics.name(id).clone();
+        self.post_home(&name, |topic, _| Post::Attend { topic, conn, note });
+        Ok(())
+    }
+
+    fn join(&mut self, topic: TopicId) {
+        let name = self.topics.name(topic).clone();
+        self.post_home(&name, |topic, from| Post::Join { topic, from });
+    }
+
+    pub(crate) fn is_subscribed(&self, conn: ConnId, topic: &str) -> bool {
+        let held = self.slot(conn).map(|slot| slot.held);
+        let known = held.zip(self.topics.find(topic));
+        known.is_some_and(|(held, topic)| {
+            self.subscriptions.find(conn.slot(), held, topic).is_some()
+        })
+    }
+
+    /// The home does not admit a connection that wanted to attend: nothing of it remains.
+    pub(crate) fn refuse(&mut self, topic: TopicId, conn: ConnId) {
+        self.topics.settle(topic);
+        let held = self.slot(conn).map(|slot| slot.held);
+        let known = held.and_then(|held| self.subscriptions.find(conn.slot(), held, topic));
+        // Whoever was on the topic already, and only asked to be welcomed again, stays.
+        if matches!(known, Some((_, PENDING))) {
+            self.subscriptions.remove(&mut self.slots[conn.slot() as usize].held, topic);
+        }
+        self.abandon_if_empty(topic);
+    }
+
+    fn abandon_if_empty(&mut self, topic: TopicId) {
+        if let Some(name) = self.topics.abandon_if_empty(topic) {
+            self.post_home(&name, |topic, from| Post::Leave { topic, from });
+        }
+    }
+
+    /// The queue has come to a subscription. True if its connection still wants it: then it is active.
+    pub(crate) fn activate(&mut self, topic: TopicId, conn: ConnId) -> bool {
+        self.topics.settle(topic);
+        let held = self.slot(conn).map(|slot| slot.held);
+        match held.and_then(|held| self.subscriptions.find(conn.slot(), held, topic)) {
+            Some((entry, PENDING)) => {
+                let position = self.topics.activate(topic, entry);
+                self.subscriptions.place(&mut self.slots, entry, position);
+                true
+            }
+            Some(_) => true,
+            None => {
+                self.abandon_if_empty(topic);
+                false
+            }
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, conn: ConnId, topic: &str) -> bool {
+        let Some(topic) = self.topics.find(topic) else { return false };
+        if self.slot(conn).is_none() {
+            return false;
+        }
+        let held = &mut self.slots[conn.slot() as usize].held;
+        let Some(position) = self.subscriptions.remove(held, topic) else { return false };
+        self.leave(conn, topic, position);
+        true
+    }
+
+    /// Takes the connection off all its topics.
+    pub(crate) fn leave_all(&mut self, conn: ConnId) {
+        while let Some(slot) = self.slots.get_mut(conn.slot() as usize)
+            && let Some((topic, position)) = self.subscriptions.pop(&mut slot.held)
+        {
+            self.leave(conn, topic, position);
+        }
+    }
+
+    fn leave(&mut self, conn: ConnId, topic: TopicId, position: u32) {
+        let name = self.topics.name(topic).clone();
+        if self.topics.is_attended(topic) {
+            self.post_home(&name, |topic, _| Post::Depart { topic, conn });
+        }
+        let must_leave = if position == PENDING {
+            self.topics.give_up(topic, conn)
+        } else {
+            let left = self.topics.leave(topic, position);
+            if let Some(moved) = left.moved {
+                self.subscriptions.place(&mut self.slots, moved, position);
+            }
+            left.must_leave
+        };
+        if must_leave {
+            self.post_home(&name, |topic, from| Post::Leave { topic, from });
+        }
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        topic: &str,
+        message: Outgoing<'_>,
+        except: Option<SocketId>,
+        keep: Keep,
+    ) -> Result<(), PublishError> {
+        if topic.len() > self.options.topic_bytes {
+            return Err(PublishError::TopicTooLong {
+                bytes: topic.len(),
+                limit: self.options.topic_bytes,
+            });
+        }
+        let (queued, limit) = (self.outgoing.doors().most_bytes(), self.options.in_flight_bytes);
+        if queued > limit {
+            self.count(Counter::PublishesRefused);
+            return Err(PublishError::Busy { queued, limit });
+        }
+        let frame = message.prepare();
+        let name = self.shared_name(topic);
+        self.post_home(&name, |topic, _| Post::Publish(Event { topic, frame, except, keep }));
+        Ok(())
+    }
+
+    pub(crate) fn ask(&mut self, asker: ConnId, topic: &str, question: D::Question, ticket: u64) {
+        let name = self.shared_name(topic);
+        self.post_home(&name, |topic, _| {
+            Post::Ask(Asked { topic: Some(topic), asker, ticket, question })
+        });
+    }
+
+    pub(crate) fn cores(&self) -> usize {
+        self.outgoing.doors().cores()
+    }
+
+    pub(crate) fn ask_all(&mut self, asker: ConnId, question: &D::Question, ticket: u64) {
+        for core in 0..self.cores() {
+            let question = question.clone();
+            self.post(core, Post::Ask(Asked { topic: None, asker, ticket, question }));
+        }
+    }
+
+    /// Orders an event whose home is this core.
+    pub(crate) fn order(&mut self, event: &Event) {
+        self.count(Counter::Published);
+        let (home, mut route) = self.route();
+        home.publish(event, &mut route);
+    }
+
+    /// Tells the directory that time passes.
+    pub(crate) fn tick(&mut self) {
+        let (home, mut route) = self.route();
+        home.tick(&mut route);
+    }
+
+    /// Handles a post to this core as a home. What is not for a home comes back.
+    pub(crate) fn at_home(&mut self, post: Post<D>) -> Option<Post<D>> {
+        let (home, mut route) = self.route();
+        match post {
+            Post::Ask(asked) => home.ask(asked, &mut route),
+            Post::Attend { topic, conn, note } => home.attend(topic, conn, note, &mut route),
+            Post::Counted { topic, from, subscribers } => {
+                home.count(&topic, from, subscribers, &mut route);
+            }
+            Post::Depart { topic, conn } => home.depart(&topic, conn, &mut route),
+            Post::Join { topic, from } => home.join(topic, from, &mut route),
+            Post::Leave { topic, from } => home.leave(&topic, from, &mut route),
+            Post::Publish(event) => self.order(&event),
+            post @ (Post::Answer { .. }
+            | Post::Deliver { .. }
+            | Post::Joined { .. }
+            | Post::Welcome { .. }
+            | Post::Word { .. }) => return Some(post),
+        }
+        None
+    }
+
+    /// Puts an event into the chain of every subscriber on this core.
+    pub(crate) fn deliver(&mut self, topic: &str, frame: Prepared, except: Option<SocketId>) {
+        let Some(topic) = self.topics.find(topic) else { return };
+        let except = except.and_then(|except| {
+            let slot = self.slot(except.conn).filter(|slot| slot.entropy == except.entropy);
+            slot.map(|_| except.conn.slot())
+        });
+        let entries = self.topics.subscribers(topic);
+        if entries.is_empty() {
+            return;
+        }
+        let frame = self.chains.share(frame);
+        let mut deliveries = 0;
+        for entry in entries {
+            let slot = self.subscriptions.slot(*entry);
+            if Some(slot) != except {
+                self.chains.append(slot, &mut self.slots[slot as usize].chain, frame);
+                deliveries += 1;
+            }
+        }
+        self.counters().add(Counter::Deliveries, deliveries);
+    }
+
+    /// Tells the homes how many subscribers the topics have here, where that has changed in this turn.
+    pub(crate) fn report_counts(&mut self) {
+        let (number, unix_seconds) = (self.number, self.now.unix_seconds);
+        let (local, outgoing) = (&mut self.local, &mut self.outgoing);
+        let mut route = Route { number, unix_seconds, local, outgoing };
+        let doors = route.outgoing.doors().clone();
+        self.topics.take_counts(|topic, subscribers| {
+            let post = Post::Counted { topic: topic.clone(), from: self.number, subscribers };
+            route.post(doors.home_of(topic), post);
+        });
+    }
+}

@@ -1,0 +1,165 @@
+//! ⑨ The only place that writes. Each chain of the turn becomes one `send`, or one `writev`.
+//!
+//! ```text
+//! chain A → B → own ──▶ socket takes all                       done, nothing on the heap
+//!                   └─▶ socket takes part ─▶ rest to outbox ─▶ written when the socket says that it takes more
+//!                                              └─▶ over the limit: a slow consumer, closed
+//! ```
+
+use std::io::{self, IoSlice};
+
+use super::chains::{Chain, Chains, Frame};
+use super::handler::Handler;
+use super::outbox::{MOST_PIECES, Outbox};
+use super::shard::Shard;
+use super::slots::Phase;
+use super::stream::Stream;
+use crate::fanout::conn_id::ConnId;
+use crate::fanout::directory::Directory;
+
+impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
+    /// Writes to as many connections as one turn may. True if there are more.
+    pub(crate) fn flush(&mut self) -> bool {
+        let mut budget = self.core.options.flush_slice.max(1);
+        while budget > 0 || self.core.chains.is_heavy() {
+            let Some(slot) = self.core.chains.next_due() else { return false };
+            budget = budget.saturating_sub(1);
+            if let Some(conn) = self.core.id_of(slot) {
+                self.flush_chain(conn);
+            }
+        }
+        !self.core.chains.is_empty()
+    }
+
+    fn flush_chain(&mut self, conn: ConnId) {
+        let slot = &mut self.core.slots[conn.slot() as usize];
+        let chain = std::mem::take(&mut slot.chain);
+        let has_outbox = slot.has_outbox;
+        let Some(Some(stream)) = self.streams.get_mut(conn.slot() as usize) else { return };
+        if chain.is_empty() {
+            return;
+        }
+        let written =
+            if has_outbox { Ok(Some(0)) } else { write_chain(stream, &self.core.chains, chain) };
+        match written {
+            Ok(None) => self.on_written(conn),
+            Ok(Some(written)) => self.queue_rest(conn, chain, written),
+            Err(error) => self.fail_io(conn, error),
+        }
+    }
+
+    /// Queues what the socket did not take.
+    fn queue_rest(&mut self, conn: ConnId, chain: Chain, written: usize) {
+        self.core.make_side(conn.slot());
+        let slot = &mut self.core.slots[conn.slot() as usize];
+        slot.has_outbox = true;
+        let (phase, side) = (slot.phase, slot.side);
+        let outbox = &mut self.core.sides[side as usize].outbox;
+        push_rest(outbox, &self.core.chains, chain, written);
+        let (queued, limit) = (outbox.held_bytes(), self.core.options.outbox_bytes);
+        // An answer is what the peer asked for, however large; it only must not ask on.
+        if queued > limit && phase == Phase::Ws {
+            self.fail_slow(conn);
+        } else if queued > limit / 2 && phase != Phase::Ending {
+            // Whoever asks faster than it reads the answers is not heard until it has read some.
+            slot.is_paused = true;
+        }
+    }
+
+    /// The socket takes more.
+    pub(super) fn flush_outbox(&mut self, conn: ConnId) {
+        let Some(Some(stream)) = self.streams.get_mut(conn.slot() as usize) else { return };
+        let Some(side) = self.core.slot(conn).map(|slot| slot.side) else { return };
+        let Some(side) = self.core.sides.get_mut(side as usize) else { return };
+        let written = side.outbox.write_to(stream);
+        let is_small = side.outbox.held_bytes() <= self.core.options.outbox_bytes / 4;
+        let is_http_waiting = side.http.as_ref().is_some_and(|http| http.is_awaiting_response());
+        match written {
+            Ok(is_done) => {
+                if is_small && !is_http_waiting {
+                    self.core.unpause(conn.slot());
+                }
+                if is_done {
+                    self.core.slots[conn.slot() as usize].has_outbox = false;
+                    self.core.drop_idle_side(conn.slot());
+                    self.on_written(conn);
+                }
+            }
+            Err(error) => self.fail_io(conn, error),
+        }
+    }
+
+    fn on_written(&mut self, conn: ConnId) {
+        if self
+            .core
+            .slot(conn)
+            .is_some_and(|slot| slot.phase == Phase::Ending && slot.chain.is_empty())
+        {
+            self.finish(conn);
+        }
+    }
+}
+
+/// `None` if all is written, else how many bytes of the chain are.
+fn write_chain(
+    stream: &mut impl Stream,
+    chains: &Chains,
+    chain: Chain,
+) -> io::Result<Option<usize>> {
+    let mut pieces = chains.pieces(chain).map(|piece| chains.bytes(piece)).peekable();
+    let mut written = 0;
+    while let Some(first) = pieces.next() {
+        let (wanted, result) = if pieces.peek().is_none() {
+            (first.len(), retry(|| stream.write(first)))
+        } else {
+            let mut batch = [IoSlice::new(&[]); MOST_PIECES];
+            batch[0] = IoSlice::new(first);
+            let mut count = 1;
+            while count < MOST_PIECES
+                && let Some(piece) = pieces.next()
+            {
+                batch[count] = IoSlice::new(piece);
+                count += 1;
+            }
+            let wanted = batch[..count].iter().map(|piece| piece.len()).sum();
+            (wanted, retry(|| stream.write_vectored(&batch[..count])))
+        };
+        match result {
+            Ok(bytes) => {
+                written += bytes;
+                if bytes < wanted {
+                    return Ok(Some(written));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(written)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// A signal is no reason to believe that the socket is full: no event would say when it is not.
+fn retry(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match write() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Queues a chain without its first `written` bytes.
+fn push_rest(outbox: &mut Outbox, chains: &Chains, chain: Chain, mut written: usize) {
+    for piece in chains.pieces(chain) {
+        let bytes = chains.bytes(piece);
+        if written >= bytes.len() {
+            written -= bytes.len();
+            continue;
+        }
+        match piece {
+            Frame::Shared(prepared) => outbox.push_shared(prepared, written),
+            Frame::Own { .. } => outbox.push_own(bytes, written),
+        }
+        written = 0;
+    }
+}

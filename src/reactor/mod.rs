@@ -1,0 +1,36 @@
+//! One mio loop per core: sockets, time, memory. Knows no Pusher; the only room that names mio.
+//!
+//! ```text
+//!            turn.rs      the loop: wait → accept → read and handle → mailbox → timers → wake others → flush
+//!               │
+//!   listener ─▶ shard.rs  all that one core owns, generic over its byte streams
+//!               ├─ connection.rs   one connection: bytes in, callbacks out; the end of it
+//!               ├─ flush.rs        the only place that writes
+//!               └─ core.rs         what handlers may touch: everything but the sockets
+//!                    ├─ audience.rs         its subscribers, and its posts to homes
+//!                    ├─ slots.rs           64 bytes for each connection
+//!                    ├─ subscriptions.rs   which topics a connection is on
+//!                    ├─ chains.rs          what this turn sends, and to whom
+//!                    ├─ outbox.rs          what a socket did not take
+//!                    └─ timers.rs          a sweep for silence, a heap for deadlines
+//! ```
+
+mod audience;
+mod chains;
+mod connection;
+pub(crate) mod core;
+pub(crate) mod entropy;
+mod flush;
+pub mod handler;
+pub(crate) mod listener;
+pub mod options;
+mod outbox;
+pub(crate) mod shard;
+pub mod simulation;
+mod slots;
+mod stream;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+pub(crate) mod timers;
+pub(crate) mod turn;

@@ -1,0 +1,90 @@
+//! The engine's settings and limits. Each has a name, a default and a line in `docs/reference/config.md`.
+
+use std::time::Duration;
+
+use crate::http;
+use crate::ws;
+
+/// How long a connection may be silent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// After this much silence the connection is pinged. At most 50 minutes.
+    pub ping_after: Duration,
+    /// After this much further silence it is given up. At most 50 minutes.
+    pub close_after: Duration,
+}
+
+/// Everything the engine can be told. Build it with `..Options::default()`.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Reactor threads; 0 means one per CPU core of the machine. At most [`Options::MOST_CORES`].
+    pub cores: usize,
+    /// Whether each reactor is pinned to a CPU core.
+    pub pin: bool,
+    /// Heads, headers and bodies of requests.
+    pub http: http::Limits,
+    /// Messages of WebSocket peers.
+    pub ws: ws::Limits,
+    /// How long a request may take to arrive, from its first byte (or from accept) to its last.
+    pub request_deadline: Duration,
+    /// How long an HTTP connection may wait between requests.
+    pub keep_alive: Duration,
+    /// How long a peer may take to answer our close frame, and to take what is still queued for it.
+    pub closing_deadline: Duration,
+    /// How long [`crate::Stopper::stop`] waits for connections to end before it cuts them.
+    pub shutdown_deadline: Duration,
+    /// Silence, unless [`crate::Handler::patience`] says otherwise for a connection.
+    pub patience: Patience,
+    /// What one connection may have queued, in bytes, before it is closed as a slow consumer.
+    pub outbox_bytes: usize,
+    /// The close code of a slow consumer; it should make clients come back.
+    pub slow_consumer_code: ws::CloseCode,
+    /// Topics one connection may be subscribed to.
+    pub subscriptions: usize,
+    /// The length of a topic's name, in bytes.
+    pub topic_bytes: usize,
+    /// Posts that may wait in one core's mailbox.
+    pub mailbox_posts: usize,
+    /// Bytes of events that may be under way to one core; past it, publishing answers [`crate::PublishError::Busy`].
+    pub in_flight_bytes: usize,
+    /// The receive buffer, one per core. At most half of `outbox_bytes`, so that the answers to one read of a peer that
+    /// asks without reading never make it a slow consumer.
+    pub read_buffer_bytes: usize,
+    /// How many connections one turn sends to before it looks at the sockets again.
+    pub flush_slice: usize,
+    /// How many connections one turn accepts.
+    pub accept_slice: usize,
+}
+
+impl Options {
+    /// As many cores as a [`crate::ConnId`] can name.
+    pub const MOST_CORES: usize = 256;
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cores: 0,
+            pin: false,
+            http: http::Limits { head_bytes: 16 * 1024, headers: 64, body_bytes: 1024 * 1024 },
+            ws: ws::Limits { message_bytes: 1024 * 1024 },
+            request_deadline: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+            closing_deadline: Duration::from_secs(5),
+            shutdown_deadline: Duration::from_secs(5),
+            patience: Patience {
+                ping_after: Duration::from_secs(60),
+                close_after: Duration::from_secs(30),
+            },
+            outbox_bytes: 1024 * 1024,
+            slow_consumer_code: ws::CloseCode::TRY_AGAIN_LATER,
+            subscriptions: 1000,
+            topic_bytes: 512,
+            mailbox_posts: 8 * 1024,
+            in_flight_bytes: 64 * 1024 * 1024,
+            read_buffer_bytes: 512 * 1024,
+            flush_slice: 512,
+            accept_slice: 256,
+        }
+    }
+}

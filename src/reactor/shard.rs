@@ -1,0 +1,469 @@
+//! All that one core owns, as a value: its connections and their sockets, its tables, its handler.
+//!
+//! Generic over its byte streams and told the time, so that a test can run several cores in one thread, in memory.
+//! Who polls, accepts and reads the clock is `turn.rs`; this file knows no mio.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use super::core::{Core, Local, Now, Parts};
+use super::handler::{Conn, Handler, Idle};
+use super::options::Patience;
+use super::slots::{Phase, Slot};
+use super::stream::Stream;
+use super::timers::{LONGEST_SILENCE, ticks};
+use crate::fanout::conn_id::ConnId;
+use crate::fanout::directory::Directory;
+use crate::fanout::mailbox::{Letters, Mailbox, Post};
+use crate::http::{self, Request, Response};
+use crate::metrics::Counter;
+use crate::ws::CloseCode;
+
+/// Two panics in callbacks of one core within this time end the process.
+const PANIC_WINDOW: Duration = Duration::from_secs(60);
+/// How often a directory is told that time passes, while it wants to know.
+const TICK: Duration = Duration::from_secs(1);
+/// Posts taken from the mailbox in one turn.
+const MAIL_SLICE: usize = 4096;
+
+/// What an event says of a socket.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Readiness {
+    pub(crate) is_readable: bool,
+    pub(crate) is_writable: bool,
+    pub(crate) is_peer_done: bool,
+}
+
+/// One core.
+pub(crate) struct Shard<S, H, D: Directory> {
+    pub(super) handler: H,
+    pub(super) core: Core<D>,
+    /// The sockets, by slot.
+    pub(super) streams: Vec<Option<S>>,
+    /// One receive buffer for all connections: an idle one costs nothing here.
+    pub(super) buffer: Vec<u8>,
+    /// Automatic answers (pong, close) on their way from the protocol to a chain.
+    pub(super) scratch: Vec<u8>,
+    mailbox: Mailbox<D>,
+    letters: Letters,
+    silent: Vec<u32>,
+    last_panic: Option<Instant>,
+    is_stopping: bool,
+    /// The directory is not told of time before.
+    tick_at: Instant,
+}
+
+impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
+    pub(crate) fn new(handler: H, parts: Parts<D>, mailbox: Mailbox<D>, letters: Letters) -> Self {
+        let buffer = vec![0; parts.options.read_buffer_bytes.max(1)];
+        let tick_at = parts.now.instant + TICK;
+        Self {
+            handler,
+            core: Core::new(parts),
+            streams: Vec::new(),
+            buffer,
+            scratch: Vec::new(),
+            mailbox,
+            letters,
+            silent: Vec::new(),
+            last_panic: None,
+            is_stopping: false,
+            tick_at,
+        }
+    }
+
+    /// A turn begins.
+    pub(crate) fn begin_turn(&mut self, now: Now) {
+        self.core.now = now;
+        self.core.timers.advance(now.instant);
+    }
+
+    /// How many connections one turn accepts.
+    pub(crate) fn accept_slice(&self) -> usize {
+        self.core.options.accept_slice.max(1)
+    }
+
+    pub(crate) fn count(&self, counter: Counter) {
+        self.core.count(counter);
+    }
+
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.core.slots.len()
+    }
+
+    /// Whether [`crate::Stopper::stop`] was called.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Topics that have subscribers here.
+    pub(crate) fn topics(&self) -> usize {
+        self.core.topics.len()
+    }
+
+    /// Topics whose home is here.
+    pub(crate) fn homes(&self) -> usize {
+        self.core.home.len()
+    }
+
+    /// Takes a new connection in. `register` arms the socket for the name that it got.
+    pub(crate) fn accept<E>(
+        &mut self,
+        mut stream: S,
+        register: impl FnOnce(&mut S, ConnId) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(conn) = self.core.insert() else { return Ok(()) };
+        let slot = conn.slot();
+        if let Err(error) = register(&mut stream, conn) {
+            self.core.slots.remove(slot as usize);
+            return Err(error);
+        }
+        if self.streams.len() <= slot as usize {
+            self.streams.resize_with(slot as usize + 1, || None);
+        }
+        self.streams[slot as usize] = Some(stream);
+        self.core.make_side(slot).http = Some(Box::new(http::Protocol::new()));
+        self.core.set_deadline(conn, self.core.now.instant + self.core.options.request_deadline);
+        self.core.count(Counter::Accepted);
+        Ok(())
+    }
+
+    /// An event on a socket: it may be read, or takes more bytes.
+    pub(crate) fn note(&mut self, conn: ConnId, readiness: Readiness) {
+        let Some(slot) = self.core.slot_mut(conn) else { return };
+        slot.is_peer_done |= readiness.is_peer_done;
+        let has_outbox = slot.has_outbox;
+        if readiness.is_readable || readiness.is_peer_done {
+            self.core.make_ready(conn.slot());
+        }
+        if readiness.is_writable && has_outbox {
+            self.flush_outbox(conn);
+        }
+    }
+
+    /// Calls the handler about one connection, then does all that it asked for.
+    pub(super) fn call(
+        &mut self,
+        conn: ConnId,
+        upgrade: Option<&Request<'_>>,
+        callback: impl FnOnce(&mut H, &mut Conn<'_, D>),
+    ) {
+        self.call_only(conn, upgrade, callback);
+        self.settle();
+    }
+
+    /// Calls the handler; what it asked for stays queued.
+    pub(super) fn call_only(
+        &mut self,
+        id: ConnId,
+        upgrade: Option<&Request<'_>>,
+        callback: impl FnOnce(&mut H, &mut Conn<'_, D>),
+    ) {
+        if self.core.slot(id).is_none() {
+            return;
+        }
+        let Some(Some(peer)) = self.streams.get(id.slot() as usize) else { return };
+        let mut conn = Conn { core: &mut self.core, id, peer, upgrade };
+        let handler = &mut self.handler;
+        // Whatever state the handler is left in, it is its own; ours is behind `Conn`, whose methods do not call back.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| callback(handler, &mut conn))) {
+            self.on_panic(id, panic.as_ref());
+        }
+    }
+
+    /// Works off what callbacks and homes of this core have asked for, in order.
+    pub(super) fn settle(&mut self) {
+        while let Some(local) = self.core.local.pop_front() {
+            match local {
+                Local::Activate { topic, conn } => self.activate(topic, conn),
+                Local::Post(post) => self.receive_post(post),
+                Local::Respond { conn, response } => self.answer_request(conn, &response),
+            }
+        }
+    }
+
+    fn activate(&mut self, topic: u32, conn: ConnId) {
+        if self.core.activate(topic, conn) {
+            let name = self.core.topics.name(topic).clone();
+            self.call_only(conn, None, |handler, conn| handler.on_subscribed(conn, &name));
+        }
+    }
+
+    /// The home has answered a connection that wants to attend; the topic is held until it has.
+    fn welcome(&mut self, name: &str, conn: ConnId, welcome: Result<D::Welcome, D::Refusal>) {
+        let Some(topic) = self.core.topics.find(name) else { return };
+        match welcome {
+            Ok(welcome) => {
+                if self.core.activate(topic, conn) {
+                    self.call_only(conn, None, |handler, conn| {
+                        handler.on_welcome(conn, name, welcome);
+                    });
+                }
+            }
+            Err(refusal) => {
+                self.core.refuse(topic, conn);
+                self.call_if_there(conn, |handler, conn| handler.on_refused(conn, name, refusal));
+            }
+        }
+    }
+
+    /// Calls the handler about a connection that another core spoke of: a WebSocket whose end was told is gone for the
+    /// handler, although its socket may still be.
+    fn call_if_there(&mut self, conn: ConnId, callback: impl FnOnce(&mut H, &mut Conn<'_, D>)) {
+        let is_there = |slot: &Slot| slot.phase == Phase::Http || slot.is_open;
+        if self.core.slot(conn).is_some_and(is_there) {
+            self.call_only(conn, None, callback);
+        }
+    }
+
+    fn receive_post(&mut self, post: Post<D>) {
+        match self.core.at_home(post) {
+            None => {}
+            Some(Post::Answer { asker, ticket, answer }) => {
+                self.call_if_there(asker, |handler, conn| handler.on_answer(conn, ticket, answer));
+            }
+            Some(Post::Deliver { topic, frame, except }) => {
+                self.core.deliver(&topic, frame, except)
+            }
+            Some(Post::Joined { topic }) => {
+                if let Some((topic, waiting)) = self.core.topics.joined(&topic) {
+                    waiting.into_iter().for_each(|conn| self.activate(topic, conn));
+                }
+            }
+            Some(Post::Welcome { topic, conn, welcome }) => self.welcome(&topic, conn, welcome),
+            Some(Post::Word { conn, word }) => {
+                self.call_if_there(conn, |handler, conn| handler.on_word(conn, word));
+            }
+            Some(_) => unreachable!("at_home keeps what is for a home"),
+        }
+    }
+
+    /// Reads the mailbox and the letters, as much as one turn may. True if there is more.
+    pub(crate) fn take_mail(&mut self) -> bool {
+        self.take_posts();
+        if self.letters.is_stopped() {
+            self.begin_stop();
+        }
+        !self.mailbox.is_empty() || !self.letters.is_empty()
+    }
+
+    fn take_posts(&mut self) {
+        for _ in 0..MAIL_SLICE {
+            // Each post may be an event for everybody here.
+            if self.core.chains.is_heavy() {
+                return;
+            }
+            let Some(post) = self.mailbox.next() else { break };
+            self.receive_post(post);
+            self.settle();
+        }
+        for _ in 0..MAIL_SLICE {
+            if self.core.chains.is_heavy() {
+                return;
+            }
+            let Some(event) = self.letters.next() else { break };
+            self.core.order(&event);
+            self.settle();
+        }
+    }
+
+    /// Passes on what this turn has for other cores. True if some of it found no room.
+    pub(crate) fn wake_others(&mut self) -> bool {
+        self.core.report_counts();
+        self.settle();
+        self.core.outgoing.wake_others()
+    }
+
+    /// Ends what has taken too long. True if there is more to look at.
+    pub(crate) fn run_timers(&mut self) -> bool {
+        let now = self.core.now.instant;
+        while let Some((entry, conn)) = self.core.timers.next_passed(now) {
+            if self.core.slot(conn).is_some() {
+                self.look_at_deadline(conn, entry, now);
+            }
+        }
+        let mut silent = std::mem::take(&mut self.silent);
+        let is_more = self.core.timers.sweep(now, &mut silent);
+        for slot in silent.drain(..) {
+            self.look_at_silence(slot);
+        }
+        self.silent = silent;
+        self.tick(now);
+        is_more
+    }
+
+    /// Tells the directory about once a second that time passes, while it wants to know.
+    fn tick(&mut self, now: Instant) {
+        if self.core.home.wants_tick() && now >= self.tick_at {
+            self.tick_at = now + TICK;
+            self.core.tick();
+            self.settle();
+        }
+    }
+
+    /// Whether the next turn has something to do that no event will tell of.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.core.chains.is_empty()
+            || !(self.core.ready.is_empty() || self.core.outgoing.is_waiting())
+    }
+
+    /// When the core must look again by itself.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let tick = self.core.home.wants_tick().then_some(self.tick_at);
+        self.core.timers.next(!self.core.slots.is_empty()).into_iter().chain(tick).min()
+    }
+
+    fn look_at_deadline(&mut self, conn: ConnId, entry: Instant, now: Instant) {
+        let Some(side) = self.core.side(conn.slot()) else { return };
+        // An earlier entry took the place of this one. Put back too, it would stay for as long as the connection does.
+        if side.in_heap != Some(entry) {
+            return;
+        }
+        side.in_heap = None;
+        match side.deadline {
+            Some(deadline) if deadline <= now => {
+                side.deadline = None;
+                self.expire(conn);
+            }
+            Some(deadline) => self.core.set_deadline(conn, deadline),
+            None => {}
+        }
+    }
+
+    fn expire(&mut self, conn: ConnId) {
+        let is_mid_request = self.core.side(conn.slot()).is_some_and(|side| side.is_request_begun);
+        if self.core.slot(conn).is_some_and(|slot| slot.phase == Phase::Http) && is_mid_request {
+            self.core.count(Counter::DeadlinesMissed);
+            self.fail_http(conn, http::ProtocolError::Timeout);
+        } else {
+            // A keep-alive connection that waited long enough, or a peer that took too long to say good-bye.
+            self.drop_connection(conn, None);
+        }
+    }
+
+    /// How long this WebSocket may be silent: never longer than the activity column can tell.
+    fn patience(&mut self, conn: ConnId) -> Patience {
+        let tag = self.core.slot(conn).map_or(0, |slot| slot.tag);
+        let mut patience = None;
+        self.call_only(conn, None, |handler, _| patience = handler.patience(tag));
+        let Patience { ping_after, close_after } = patience.unwrap_or(self.core.options.patience);
+        let ping_after = ping_after.min(LONGEST_SILENCE / 2);
+        Patience { ping_after, close_after: close_after.min(LONGEST_SILENCE / 2) }
+    }
+
+    /// A WebSocket was opened: its patience may be the least of all.
+    pub(super) fn learn_patience(&mut self, conn: ConnId) {
+        let patience = self.patience(conn);
+        self.core.timers.learn(self.core.now.instant, patience);
+    }
+
+    fn look_at_silence(&mut self, slot: u32) {
+        let Some(conn) = self.core.id_of(slot) else { return };
+        let Some(kept) = self.core.slot(conn).filter(|slot| slot.is_sendable()) else { return };
+        let (is_pinged, answers_pings) = (kept.is_pinged, kept.answers_pings);
+        let patience = self.patience(conn);
+        let silence = self.core.timers.silence(slot);
+        if silence >= ticks(patience.ping_after + patience.close_after) {
+            self.core.count(Counter::IdleClosed);
+            self.call(conn, None, |handler, conn| handler.on_idle(conn, Idle::Expired));
+            // It must be closed; a handler that forgot does not keep it.
+            self.core.close(conn, CloseCode::GOING_AWAY, "");
+        } else if silence >= ticks(patience.ping_after) && !is_pinged {
+            self.core.slots[slot as usize].is_pinged = true;
+            self.core.ping(slot);
+            self.call(conn, None, |handler, conn| {
+                handler.on_idle(conn, Idle::Silent { answers_pings })
+            });
+        }
+    }
+
+    /// Stops: WebSockets are closed by the handler, HTTP connections between requests are dropped.
+    fn begin_stop(&mut self) {
+        if std::mem::replace(&mut self.is_stopping, true) {
+            return;
+        }
+        let all: Vec<u32> =
+            self.core.slots.iter().filter_map(|(slot, _)| u32::try_from(slot).ok()).collect();
+        for conn in all.into_iter().filter_map(|slot| self.core.id_of(slot)).collect::<Vec<_>>() {
+            let Some((phase, is_sendable)) =
+                self.core.slot(conn).map(|slot| (slot.phase, slot.is_sendable()))
+            else {
+                continue;
+            };
+            if is_sendable {
+                self.call(conn, None, |handler, conn| handler.on_shutdown(conn));
+                self.core.close(conn, CloseCode::GOING_AWAY, "");
+            } else if phase == Phase::Http && !self.is_awaiting_response(conn) {
+                self.end_http(conn);
+            }
+        }
+    }
+
+    fn is_awaiting_response(&mut self, conn: ConnId) -> bool {
+        let http = self.core.side(conn.slot()).and_then(|side| side.http.as_ref());
+        http.is_some_and(|http| http.is_awaiting_response())
+    }
+
+    /// One connection pays for a panic in its callback; two within a minute mean that something is broken for good,
+    /// and half a server that still accepts would be worse than none.
+    fn on_panic(&mut self, conn: ConnId, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        tracing::error!(
+            core = self.core.number,
+            panic = text,
+            "a callback panicked; its connection is closed"
+        );
+        self.core.count(Counter::Panics);
+        let now = self.core.now.instant;
+        if self.last_panic.replace(now).is_some_and(|last| now - last < PANIC_WINDOW) {
+            tracing::error!(
+                "second panic on this core within {} s; the process ends",
+                PANIC_WINDOW.as_secs()
+            );
+            std::process::abort();
+        }
+        let phase = self.core.slot(conn).map(|slot| slot.phase);
+        match phase {
+            Some(Phase::Ws) => self.core.close(conn, CloseCode::INTERNAL_ERROR, ""),
+            Some(Phase::Http) => {
+                self.core.respond(conn, Response::text(500, "internal error\n").closing())
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets a connection and closes its socket.
+    pub(super) fn drop_connection(
+        &mut self,
+        conn: ConnId,
+        frame: Option<&crate::ws::CloseFrame<'_>>,
+    ) {
+        if self.core.slot(conn).is_none() {
+            return;
+        }
+        self.tell_closed(conn, frame);
+        let slot = conn.slot() as usize;
+        let Slot { side, .. } = self.core.slots.remove(slot);
+        if self.core.sides.contains(side as usize) {
+            self.core.sides.remove(side as usize);
+        }
+        self.streams[slot] = None;
+        self.core.count(Counter::Closed);
+    }
+
+    /// Takes a WebSocket off its topics and tells the handler, once, that it is gone. It is past sending and subscribing
+    /// by then, whatever its protocol thinks: what it said now would follow our close frame, and what it heard would
+    /// outlive it.
+    pub(super) fn tell_closed(&mut self, conn: ConnId, frame: Option<&crate::ws::CloseFrame<'_>>) {
+        if let Some(slot) = self.core.slot_mut(conn)
+            && std::mem::replace(&mut slot.is_open, false)
+        {
+            slot.phase = Phase::Ending;
+            self.core.leave_all(conn);
+            self.call(conn, None, |handler, conn| handler.on_close(conn, frame));
+        }
+    }
+}

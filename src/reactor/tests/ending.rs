@@ -1,0 +1,209 @@
+//! How connections end: in order, by fault, by silence, by slowness, by a stop.
+
+use std::time::Duration;
+
+use super::*;
+use crate::metrics::Counter;
+use crate::reactor::options::Patience;
+
+#[test]
+fn the_peers_close_is_answered_with_its_code_and_told_once() {
+    let (mut simulation, log) = obedient(cores(1));
+    let mut ws = Ws::open(&mut simulation, 0, 5);
+    ws.close(4321);
+    simulation.settle();
+    assert_eq!(ws.heard(), ["<close Some(4321)>"]);
+    assert!(ws.client.is_finished());
+    ws.client.finish();
+    simulation.settle();
+    assert!(ws.client.is_dropped());
+    assert_eq!(*log.borrow(), ["0:5 open", "0:5 close Some(4321)"]);
+}
+
+#[test]
+fn our_close_waits_for_the_peers_and_hands_out_nothing_in_between() {
+    let (mut simulation, log) = obedient(cores(1));
+    let mut ws = Ws::open(&mut simulation, 0, 5);
+    ws.say("close 4000");
+    ws.say("echo?");
+    simulation.settle();
+    assert_eq!(ws.heard(), ["<close Some(4000)>"]);
+    assert!(!ws.client.is_finished(), "the peer's answer is on its way");
+    simulation.settle();
+    assert!(ws.client.is_finished());
+    assert_eq!(*log.borrow(), ["0:5 open", "0:5 close Some(4000)"]);
+}
+
+#[test]
+fn a_peer_that_never_answers_our_close_is_dropped_in_time() {
+    let (mut simulation, log) = obedient(cores(1));
+    let mut ws = Ws::open(&mut simulation, 0, 5);
+    ws.say("close 4000");
+    simulation.settle();
+    simulation.advance(Duration::from_secs(4));
+    simulation.settle();
+    assert!(!ws.client.is_dropped());
+    simulation.advance(Duration::from_secs(2));
+    simulation.settle();
+    assert!(ws.client.is_dropped());
+    assert_eq!(*log.borrow(), ["0:5 open", "0:5 close None"]);
+}
+
+#[test]
+fn a_fault_is_told_to_the_handler_first_and_the_peer_hears_its_last_words() {
+    let (mut simulation, log) = obedient(cores(1));
+    let mut ws = Ws::open(&mut simulation, 0, 5);
+    ws.client.send(&[0x81, 0x01, b'x']);
+    simulation.settle();
+    assert_eq!(ws.heard(), ["last words", "<close Some(1002)>"]);
+    assert_eq!(log.borrow().len(), 3, "{log:?}");
+    assert!(log.borrow()[1].starts_with("0:5 error Ws("));
+    assert_eq!(simulation.metrics().total(Counter::WsErrors), 1);
+}
+
+#[test]
+fn silence_is_answered_with_a_ping_and_then_with_the_end() {
+    let patience =
+        Patience { ping_after: Duration::from_secs(60), close_after: Duration::from_secs(30) };
+    let (mut simulation, log) = obedient(Options { cores: 1, patience, ..Options::default() });
+    let mut silent = Ws::open(&mut simulation, 0, 1);
+    let mut alive = Ws::open(&mut simulation, 0, 2);
+    for _ in 0..13 {
+        simulation.advance(Duration::from_secs(5));
+        simulation.settle();
+    }
+    assert_eq!(
+        (silent.client.take_received(), alive.heard()),
+        (vec![0x89, 0], vec!["<ping>".to_owned()])
+    );
+    for _ in 0..6 {
+        simulation.advance(Duration::from_secs(5));
+        simulation.settle();
+    }
+    assert_eq!((silent.heard(), alive.heard()), (vec!["<close Some(4201)>".to_owned()], vec![]));
+    let log = log.borrow();
+    assert!(
+        log.contains(&"0:1 idle Expired".to_owned())
+            && !log.contains(&"0:2 idle Expired".to_owned()),
+        "{log:?}"
+    );
+    assert_eq!(simulation.metrics().total(Counter::IdleClosed), 1);
+}
+
+#[test]
+fn a_half_sent_request_meets_its_deadline_with_408() {
+    let (mut simulation, _) = obedient(cores(1));
+    let client = simulation.connect(0);
+    client.send(b"GET / HTTP/1.1\r\nHo");
+    simulation.settle();
+    simulation.advance(Duration::from_secs(11));
+    simulation.settle();
+    assert!(client.take_received().starts_with(b"HTTP/1.1 408 "));
+    assert!(client.is_finished());
+}
+
+#[test]
+fn a_client_that_half_closes_after_its_request_still_gets_the_answer() {
+    let (mut simulation, _) = obedient(cores(1));
+    let client = simulation.connect(0);
+    client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.finish();
+    simulation.settle();
+    assert!(client.take_received().ends_with(b"GET /a\n"));
+    assert!(client.is_dropped());
+}
+
+#[test]
+fn a_consumer_that_does_not_read_is_closed_and_others_hear_everything() {
+    let (mut simulation, log) =
+        obedient(Options { cores: 2, outbox_bytes: 10_000, ..Options::default() });
+    let mut slow = Ws::open(&mut simulation, 0, 1);
+    let mut fast = Ws::open(&mut simulation, 0, 2);
+    slow.say("sub t");
+    fast.say("sub t");
+    simulation.settle();
+    slow.heard();
+    slow.client.set_room(Some(1_234));
+    let text = "x".repeat(500);
+    for _ in 0..60 {
+        fast.say(&format!("pub t {text}"));
+        simulation.settle();
+    }
+    assert_eq!(fast.heard().len(), 61);
+    assert!(log.borrow().iter().any(|line| line.starts_with("0:1 error SlowConsumer")), "{log:?}");
+    assert_eq!(simulation.metrics().total(Counter::SlowConsumers), 1);
+    slow.client.set_room(None);
+    simulation.settle();
+    let heard = slow.heard();
+    // Whole frames, the one that had begun finished, and then the close frame.
+    assert!(heard.iter().filter(|it| **it == text).count() >= 2, "{heard:?}");
+    assert_eq!(heard.last().unwrap(), "<close Some(1013)>");
+}
+
+#[test]
+fn a_peer_that_asks_without_reading_is_not_heard_until_it_reads() {
+    let options =
+        Options { cores: 1, outbox_bytes: 10_000, read_buffer_bytes: 5_000, ..Options::default() };
+    let (mut simulation, log) = obedient(options);
+    let mut ws = Ws::open(&mut simulation, 0, 1);
+    ws.client.set_room(Some(0));
+    for _ in 0..60 {
+        ws.say(&"x".repeat(500));
+        simulation.settle();
+    }
+    assert_eq!(log.borrow().len(), 1, "no fault of anybody: {log:?}");
+    let mut heard = 0;
+    for _ in 0..60 {
+        ws.client.set_room(Some(4_000));
+        simulation.settle();
+        heard += ws.heard().len();
+    }
+    assert_eq!(heard, 60);
+}
+
+#[test]
+fn a_panic_closes_one_connection_and_the_others_live() {
+    let (mut simulation, log) = obedient(cores(1));
+    let mut bad = Ws::open(&mut simulation, 0, 1);
+    let mut good = Ws::open(&mut simulation, 0, 2);
+    bad.say("panic");
+    good.say("hello");
+    simulation.settle();
+    assert_eq!(
+        (bad.heard(), good.heard()),
+        (vec!["<close Some(1011)>".to_owned()], vec!["hello".to_owned()])
+    );
+    simulation.settle();
+    assert!(log.borrow().contains(&"0:1 close Some(1011)".to_owned()));
+    assert_eq!(simulation.metrics().total(Counter::Panics), 1);
+}
+
+#[test]
+fn a_stop_says_good_bye_to_all() {
+    let (mut simulation, _) = obedient(cores(3));
+    let mut all: Vec<Ws> = (0..6).map(|number| Ws::open(&mut simulation, number % 3, 0)).collect();
+    let waiting = simulation.connect(1);
+    simulation.stop();
+    simulation.settle();
+    assert!(waiting.is_dropped());
+    for ws in &mut all {
+        assert_eq!(ws.heard(), ["<close Some(1001)>"]);
+    }
+    simulation.settle();
+    all.iter().for_each(|ws| ws.client.finish());
+    simulation.settle();
+    assert_eq!(simulation.connections(), 0);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let (mut simulation, _) = obedient(cores(1));
+    let client = simulation.connect(0);
+    let requests: String =
+        (0..50).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
+    client.send(requests.as_bytes());
+    simulation.settle();
+    let text = String::from_utf8(client.take_received()).unwrap();
+    let paths: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("GET /")).collect();
+    assert_eq!(paths, (0..50).map(|number| number.to_string()).collect::<Vec<_>>());
+}

@@ -1,0 +1,205 @@
+//! Time without a timer object for each connection: a sweep over a 2-byte column for silence, a heap for the few real
+//! deadlines.
+//!
+//! ```text
+//! activity  [ 712 | 698 | 715 | … ]   tick of the last byte, by slot      now 716: slot 1 is silent for 18 ticks
+//!                    ▲ cursor: a sweep looks at so many slots a turn
+//! ```
+//!
+//! The clock is read elsewhere: time comes as an argument.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+use super::options::Patience;
+use crate::fanout::conn_id::ConnId;
+
+/// One tick of the activity column. 65,536 of them are 109 minutes.
+const TICK: Duration = Duration::from_millis(100);
+/// The longest silence that the column can tell.
+pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(6_000);
+/// Slots looked at in one turn.
+const SWEEP_SLICE: usize = 8 * 1024;
+const SHORTEST_SWEEP: Duration = Duration::from_millis(50);
+const LONGEST_SWEEP: Duration = Duration::from_secs(5);
+
+/// A number of ticks.
+pub(crate) type Ticks = u16;
+
+/// So many whole ticks; as many as there are, if it is longer.
+pub(crate) fn ticks(time: Duration) -> Ticks {
+    Ticks::try_from(time.as_millis() / TICK.as_millis()).unwrap_or(Ticks::MAX)
+}
+
+/// The activity column and the heap of deadlines of one core.
+pub(crate) struct Timers {
+    start: Instant,
+    tick: Ticks,
+    activity: Vec<Ticks>,
+    /// The shortest silence that means something to any connection.
+    least: Duration,
+    sweep_every: Duration,
+    sweep_at: Instant,
+    /// Where the sweep under way stands.
+    cursor: Option<usize>,
+    deadlines: BinaryHeap<Reverse<(Instant, ConnId)>>,
+}
+
+impl Timers {
+    pub(crate) fn new(now: Instant, patience: Patience) -> Self {
+        let mut timers = Self {
+            start: now,
+            tick: 0,
+            activity: Vec::new(),
+            least: LONGEST_SILENCE,
+            sweep_every: LONGEST_SWEEP,
+            sweep_at: now + LONGEST_SWEEP,
+            cursor: None,
+            deadlines: BinaryHeap::new(),
+        };
+        timers.learn(now, patience);
+        timers
+    }
+
+    /// Some connection is looked at with this patience: the sweep must be as fine as the least of them asks.
+    pub(crate) fn learn(&mut self, now: Instant, patience: Patience) {
+        let every = patience.ping_after.min(patience.close_after) / 4;
+        self.least = self.least.min(patience.ping_after);
+        self.sweep_every = self.sweep_every.min(every.max(SHORTEST_SWEEP));
+        self.sweep_at = self.sweep_at.min(now + self.sweep_every);
+    }
+
+    /// A turn begins.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        let elapsed = (now - self.start).as_millis() / TICK.as_millis();
+        // The column wraps; differences do not mind.
+        self.tick = Ticks::try_from(elapsed & u128::from(Ticks::MAX)).unwrap_or(Ticks::MAX);
+    }
+
+    /// The connection gave a sign of life.
+    pub(crate) fn touch(&mut self, slot: u32) {
+        let slot = slot as usize;
+        if slot >= self.activity.len() {
+            self.activity.resize(slot + 1, self.tick);
+        }
+        self.activity[slot] = self.tick;
+    }
+
+    /// How long the slot has been silent.
+    pub(crate) fn silence(&self, slot: u32) -> Ticks {
+        self.tick.wrapping_sub(self.activity.get(slot as usize).copied().unwrap_or(self.tick))
+    }
+
+    /// Adds a deadline. What it is about, and whether it still holds, is the connection's to know.
+    pub(crate) fn add(&mut self, deadline: Instant, conn: ConnId) {
+        self.deadlines.push(Reverse((deadline, conn)));
+    }
+
+    /// An entry whose time has come, with that time.
+    pub(crate) fn next_passed(&mut self, now: Instant) -> Option<(Instant, ConnId)> {
+        let Reverse(entry) = *self.deadlines.peek()?;
+        if entry.0 > now {
+            return None;
+        }
+        self.deadlines.pop();
+        Some(entry)
+    }
+
+    /// Entries in the heap, those that were replaced included.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// Finds slots whose silence may mean something. True if there is more to look at.
+    pub(crate) fn sweep(&mut self, now: Instant, silent: &mut Vec<u32>) -> bool {
+        let at_least = ticks(self.least).max(1);
+        let from = match self.cursor {
+            Some(cursor) => cursor,
+            None if now >= self.sweep_at => 0,
+            None => return false,
+        };
+        let to = self.activity.len().min(from + SWEEP_SLICE);
+        for (slot, active) in (from..).zip(&self.activity[from..to]) {
+            if self.tick.wrapping_sub(*active) >= at_least {
+                silent.push(u32::try_from(slot).unwrap_or(u32::MAX));
+            }
+        }
+        self.cursor = (to < self.activity.len()).then_some(to);
+        if self.cursor.is_none() {
+            self.sweep_at = now + self.sweep_every;
+        }
+        self.cursor.is_some()
+    }
+
+    /// When the core must look again; `None` if nothing can happen by itself.
+    pub(crate) fn next(&self, has_connections: bool) -> Option<Instant> {
+        let deadline = self.deadlines.peek().map(|Reverse((deadline, _))| *deadline);
+        let sweep = has_connections.then_some(self.sweep_at);
+        deadline.into_iter().chain(sweep).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience =
+        Patience { ping_after: Duration::from_secs(60), close_after: Duration::from_secs(30) };
+
+    fn timers() -> (Timers, Instant) {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+        let start = Instant::now();
+        (Timers::new(start, PATIENCE), start)
+    }
+
+    #[test]
+    fn silence_is_told_across_the_wrap_of_the_column() {
+        let (mut timers, start) = timers();
+        let late = start + Duration::from_millis(100 * 65_530);
+        timers.advance(late);
+        timers.touch(0);
+        timers.advance(late + Duration::from_secs(2));
+        assert_eq!(timers.silence(0), 20);
+    }
+
+    #[test]
+    fn a_sweep_finds_each_silent_slot_once_in_slices() {
+        let (mut timers, start) = timers();
+        let slots = 20_000;
+        (0..slots).for_each(|slot| timers.touch(slot));
+        let later = start + Duration::from_secs(100);
+        timers.advance(later);
+        timers.touch(17);
+        let (mut silent, mut turns) = (Vec::new(), 1);
+        while timers.sweep(later, &mut silent) {
+            turns += 1;
+        }
+        assert_eq!((silent.len(), turns), (19_999, 3));
+        assert!(!silent.contains(&17));
+        assert!(!timers.sweep(later, &mut silent), "the next sweep is not due");
+        assert_eq!(silent.len(), 19_999);
+    }
+
+    #[test]
+    fn deadlines_pass_in_order() {
+        let (mut timers, start) = timers();
+        let conn = |slot| ConnId::new(0, slot, 1);
+        timers.add(start + Duration::from_secs(2), conn(2));
+        timers.add(start + Duration::from_secs(1), conn(1));
+        assert_eq!(timers.next(false), Some(start + Duration::from_secs(1)));
+        assert_eq!(timers.next_passed(start), None);
+        assert_eq!(
+            timers.next_passed(start + Duration::from_secs(1)),
+            Some((start + Duration::from_secs(1), conn(1)))
+        );
+        assert_eq!(timers.next_passed(start + Duration::from_secs(1)), None);
+        assert_eq!(
+            timers.next_passed(start + Duration::from_secs(9)),
+            Some((start + Duration::from_secs(2), conn(2)))
+        );
+        assert_eq!(timers.next(false), None);
+        assert!(timers.next(true).is_some());
+    }
+}

@@ -1,0 +1,182 @@
+//! ①–⑨ The loop of one core, and the only reader of the clock.
+//!
+//! ```text
+//!   ┌▶ wait ─▶ ① accept ─▶ ②–⑦ read and handle ─▶ ⑧ mailbox ─▶ timers ─▶ wake others ─▶ ⑨ flush ─┐
+//!   └────────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Each step does a bounded amount and says whether there is more; then the next wait is a mere look. After a turn that
+//! did something the loop looks once more before it sleeps: under load the next event is there already.
+
+use std::io;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::core::Now;
+use super::handler::Handler;
+use super::listener::{Accepted, Listener};
+use super::shard::{Readiness, Shard};
+use crate::fanout::conn_id::ConnId;
+use crate::fanout::directory::Directory;
+use crate::fanout::mailbox::{Doors, Wake};
+use crate::metrics::Counter;
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+/// Events taken from the kernel in one wait.
+const EVENTS: usize = 1024;
+/// How soon posts that found no room are offered again, if nothing else happens.
+const OFFER_AGAIN: Duration = Duration::from_millis(1);
+
+/// What a core waits on. Made before the core's thread is, so that others can wake it from the first moment.
+#[derive(Debug)]
+pub(crate) struct Watch(Poll);
+
+impl Watch {
+    pub(crate) fn new() -> io::Result<Self> {
+        Poll::new().map(Self)
+    }
+
+    /// Ends its wait.
+    pub(crate) fn waker(&self) -> io::Result<Box<dyn Wake>> {
+        Ok(Box::new(PollWaker(Waker::new(self.0.registry(), WAKER)?)))
+    }
+}
+
+/// Wakes a core by its poll's waker.
+struct PollWaker(Waker);
+
+impl Wake for PollWaker {
+    fn wake(&self) {
+        // An eventfd that cannot be written to is full: the core is being woken.
+        let _ = self.0.wake();
+    }
+}
+
+/// Reads the clock.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock for a core")]
+pub(crate) fn now() -> Now {
+    let unix_seconds =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    Now { instant: Instant::now(), unix_seconds }
+}
+
+/// One core's loop.
+pub(crate) struct Turn<H, D: Directory> {
+    pub(crate) core: usize,
+    pub(crate) watch: Watch,
+    pub(crate) doors: Doors,
+    pub(crate) shard: Shard<TcpStream, H, D>,
+}
+
+impl<D: Directory, H: Handler<D>> Turn<H, D> {
+    /// Turns until the server is stopped and its connections have ended, or their time is up.
+    pub(crate) fn run(
+        mut self,
+        socket: std::net::TcpListener,
+        shutdown: Duration,
+    ) -> io::Result<()> {
+        let mut listener = Some(Listener::new(socket, self.watch.0.registry(), LISTENER)?);
+        let mut events = Events::with_capacity(EVENTS);
+        let mut stop_at = None;
+        let mut wait = Some(Duration::ZERO);
+        loop {
+            match self.watch.0.poll(&mut events, wait) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let now = now();
+            let is_more = self.turn(&events, &mut listener, now);
+            if self.shard.is_stopping() {
+                // Whoever waits in the kernel's queue is told by the reset that closing the listener sends.
+                listener = None;
+                let stop_at = *stop_at.get_or_insert(now.instant + shutdown);
+                if self.shard.connections() == 0 || now.instant >= stop_at {
+                    return Ok(());
+                }
+            }
+            let listener_deadline = listener.as_ref().and_then(Listener::deadline);
+            let deadline = [self.shard.next_deadline(), listener_deadline, stop_at]
+                .into_iter()
+                .flatten()
+                .min();
+            wait = if is_more || !events.is_empty() {
+                Some(Duration::ZERO)
+            } else {
+                let until =
+                    deadline.map(|deadline| deadline.saturating_duration_since(now.instant));
+                if self.shard.wake_others() {
+                    Some(until.map_or(OFFER_AGAIN, |it| it.min(OFFER_AGAIN)))
+                } else {
+                    until
+                }
+            };
+        }
+    }
+
+    /// One turn. True if there is more to do that no event will tell of.
+    fn turn(&mut self, events: &Events, listener: &mut Option<Listener>, now: Now) -> bool {
+        self.shard.begin_turn(now);
+        // Before the mailbox is read: a post that comes later rings again.
+        self.doors.clear(self.core);
+        for event in events {
+            match event.token() {
+                LISTENER => listener.iter_mut().for_each(Listener::note),
+                WAKER => {}
+                Token(bits) => {
+                    let readiness = Readiness {
+                        is_readable: event.is_readable() || event.is_error(),
+                        is_writable: event.is_writable(),
+                        is_peer_done: event.is_read_closed(),
+                    };
+                    self.shard.note(ConnId::from_bits(bits as u64), readiness);
+                }
+            }
+        }
+        let before = self.shard.connections();
+        let mut is_more = listener.as_mut().is_some_and(|listener| self.accept(listener, now));
+        is_more |= self.shard.read_ready();
+        is_more |= self.shard.take_mail();
+        is_more |= self.shard.run_timers();
+        self.shard.wake_others();
+        is_more |= self.shard.flush();
+        // Flush ends connections that failed: their topics' homes must hear of it.
+        self.shard.wake_others();
+        if self.shard.connections() < before {
+            listener.iter_mut().for_each(|listener| listener.note_room(now.instant));
+        }
+        is_more || self.shard.is_busy()
+    }
+
+    /// Accepts as many as one turn may. True if there may be more.
+    fn accept(&mut self, listener: &mut Listener, now: Now) -> bool {
+        if !listener.is_due(now.instant) {
+            return false;
+        }
+        for _ in 0..self.shard.accept_slice() {
+            match listener.accept(now.instant) {
+                Accepted::Stream(stream) => {
+                    let registry = self.watch.0.registry();
+                    let registered = self.shard.accept(stream, |stream, conn| {
+                        let token =
+                            usize::try_from(conn.to_bits()).map(Token).map_err(io::Error::other)?;
+                        registry.register(stream, token, Interest::READABLE | Interest::WRITABLE)
+                    });
+                    if let Err(error) = registered {
+                        self.shard.count(Counter::AcceptBackOffs);
+                        listener.rest(now.instant, &error);
+                        return false;
+                    }
+                }
+                Accepted::Nobody => return false,
+                Accepted::NoRoom => {
+                    self.shard.count(Counter::AcceptBackOffs);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}

@@ -37,6 +37,8 @@ pub mod reactor;
 pub mod server;
 pub mod ws;
 
+#[cfg(feature = "pusher")]
+pub mod pusher;
 
 pub use fanout::conn_id::{ConnId, SocketId, SocketIdError};
 pub use fanout::directory::{Announcer, Directory, Keep};

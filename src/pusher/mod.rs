@@ -1,0 +1,31 @@
+//! Pusher protocol 7 as a Handler: what a client and a back end say to each other, and nothing of how bytes move.
+//!
+//! ```text
+//!  client ──▶ message ──▶ conversation ──▶ engine: subscribe      back end ──▶ api ──▶ engine: publish, ask
+//!                │             │   ▲                                              │
+//!             (pure)       signature, channel (pure)                          signature (pure)
+//! ```
+//!
+//! A library user could have written this room: it uses only what the crate's front door exports. It must not know
+//! Redis, webhooks or the dashboard; they come in through [`hooks`].
+
+mod api;
+pub mod apps;
+mod cache;
+pub mod channel;
+mod client;
+mod conversation;
+mod directory;
+pub mod error;
+pub mod hooks;
+pub mod message;
+mod percent;
+mod presence;
+mod query;
+pub mod signature;
+
+pub use apps::{App, Apps, AppsError};
+pub use conversation::{Options, Pusher};
+pub use directory::{Answer, Directory, Note, Question, Refusal, Welcome, Word};
+pub use directory::{Claim, Facts, User};
+pub use hooks::Pages;

@@ -1,0 +1,453 @@
+//! HMAC-SHA256 over what clients, back ends and we agree to sign: channels, users and API requests. Pure: the time is
+//! an argument.
+//!
+//! ```text
+//!   channel        ‹socket_id›:‹channel›[:‹channel_data as received›]
+//!   user           ‹socket_id›::user::‹user_data as received›
+//!   API request    METHOD \n path \n lower(name)=value & … sorted by name, without auth_signature
+//! ```
+//!
+//! Nothing that is signed is ever written anew before it is checked: the signature covers bytes, and two JSON
+//! writers rarely agree on spaces.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fmt::Write as _;
+
+use hmac::{Hmac, Mac};
+use md5::{Digest, Md5};
+use sha2::Sha256;
+
+use super::percent::{self, Plus};
+use super::query::{Parameters, Spelling};
+
+/// The signature of a subscription, in hex.
+pub fn channel_signature(
+    secret: &str,
+    socket_id: &str,
+    channel: &str,
+    channel_data: Option<&str>,
+) -> String {
+    hex(&channel_mac(secret, socket_id, channel, channel_data).finalize().into_bytes())
+}
+
+/// The signature of a sign-in, in hex.
+pub fn user_signature(secret: &str, socket_id: &str, user_data: &str) -> String {
+    hex(&mac(secret, &[socket_id, "::user::", user_data]).finalize().into_bytes())
+}
+
+/// Checks the `auth` of a subscription: `‹app key›:‹hex›`.
+pub fn verify_channel(
+    credentials: Credentials<'_>,
+    auth: &str,
+    socket_id: &str,
+    channel: &str,
+    channel_data: Option<&str>,
+) -> Result<(), AuthError> {
+    let signed = channel_mac(credentials.secret, socket_id, channel, channel_data);
+    verify_auth(credentials.key, auth, signed)
+}
+
+/// Checks the `auth` of a sign-in: `‹app key›:‹hex›`.
+pub fn verify_user(
+    credentials: Credentials<'_>,
+    auth: &str,
+    socket_id: &str,
+    user_data: &str,
+) -> Result<(), AuthError> {
+    verify_auth(credentials.key, auth, mac(credentials.secret, &[socket_id, "::user::", user_data]))
+}
+
+/// What an application signs with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Credentials<'a> {
+    /// The app key: says who signed.
+    pub key: &'a str,
+    /// The app secret: proves it.
+    pub secret: &'a str,
+}
+
+/// Leaves the secret out.
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Why the `auth` of a subscription or sign-in does not hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AuthError {
+    /// It is made with the key of another app.
+    Key,
+    /// It is missing or empty.
+    Missing,
+    /// It is not `‹app key›:‹64 lower-case hex digits›`.
+    Shape,
+    /// The HMAC is another one.
+    Signature,
+}
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "auth begins with another key than that of this app",
+            Self::Missing => "auth is missing; it must be the app key, a colon, and the signature",
+            Self::Shape => "auth is not the app key, a colon, and 64 lower-case hex digits",
+            Self::Signature => {
+                "the signature does not match; check the app secret, and that socket_id, channel and channel_data \
+                 are signed as they are sent"
+            }
+        })
+    }
+}
+
+impl std::error::Error for AuthError {}
+
+/// A signed request to the HTTP API, as it came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignedRequest<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path, not decoded.
+    pub path: &'a str,
+    /// The query, not decoded, without its `?`.
+    pub query: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// What a request's time is measured by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clock {
+    /// Our own time.
+    pub unix_seconds: u64,
+    /// How far theirs may be off, either way.
+    pub tolerance_seconds: u64,
+}
+
+impl SignedRequest<'_> {
+    /// Checks all that a signed request must have.
+    ///
+    /// SDKs sign different spellings of the same request: the path raw or decoded, with or without the proxy's
+    /// `prefix`; values decoded with `+` as a space, with `+` as itself, or raw. One that matches is enough.
+    pub fn verify(
+        &self,
+        credentials: Credentials<'_>,
+        prefix: &str,
+        clock: Clock,
+    ) -> Result<(), RequestError> {
+        let parameters = Parameters::read(self.query, Spelling::Form);
+        self.check_key(&parameters, credentials.key)?;
+        check_version(&parameters)?;
+        check_time(&parameters, clock)?;
+        self.check_body(&parameters)?;
+        self.check_signature(&parameters, credentials.secret, prefix)
+    }
+
+    fn check_key(&self, parameters: &Parameters<'_>, key: &str) -> Result<(), RequestError> {
+        let got = require(parameters, "auth_key")?;
+        if got == key { Ok(()) } else { Err(RequestError::Key { got: got.to_owned() }) }
+    }
+
+    /// A body without `body_md5` would be a body that nobody signed. The other way round is fine: the Python SDK
+    /// sends the MD5 of nothing with each GET.
+    fn check_body(&self, parameters: &Parameters<'_>) -> Result<(), RequestError> {
+        let computed = || hex(&Md5::digest(self.body));
+        match parameters.find("body_md5") {
+            None if self.body.is_empty() => Ok(()),
+            None => Err(RequestError::BodyNotSigned { bytes: self.body.len() }),
+            Some(sent) if sent.eq_ignore_ascii_case(&computed()) => Ok(()),
+            Some(sent) => {
+                Err(RequestError::BodyMd5 { sent: sent.to_owned(), computed: computed() })
+            }
+        }
+    }
+
+    fn check_signature(
+        &self,
+        parameters: &Parameters<'_>,
+        secret: &str,
+        prefix: &str,
+    ) -> Result<(), RequestError> {
+        let signature = require(parameters, "auth_signature")?;
+        let paths = self.paths(prefix);
+        let digest = unhex(signature).unwrap_or_default();
+        for spelling in [Spelling::Form, Spelling::Plus, Spelling::Raw] {
+            let parameters = Parameters::read(self.query, spelling);
+            for path in &paths {
+                let signed = request_string(self.method, path, &parameters.pairs());
+                if mac(secret, &[&signed]).verify_slice(&digest).is_ok() {
+                    return Ok(());
+                }
+            }
+        }
+        let path = paths.first().map_or("", |path| path.as_ref());
+        let signed = request_string(self.method, path, &parameters.pairs());
+        Err(RequestError::Signature { signed })
+    }
+
+    /// The spellings of the path, the usual one first.
+    fn paths(&self, prefix: &str) -> Vec<Cow<'_, str>> {
+        let mut paths = Vec::with_capacity(4);
+        let stripped = self.path.strip_prefix(prefix).filter(|rest| rest.starts_with('/'));
+        for path in stripped.into_iter().chain([self.path]) {
+            for path in [Cow::Borrowed(path), percent::decode(path, Plus::Literal)] {
+                if !paths.contains(&path) {
+                    paths.push(path);
+                }
+            }
+        }
+        paths
+    }
+}
+
+fn require<'p>(
+    parameters: &'p Parameters<'_>,
+    parameter: &'static str,
+) -> Result<&'p str, RequestError> {
+    parameters.find(parameter).ok_or(RequestError::Missing { parameter })
+}
+
+fn check_version(parameters: &Parameters<'_>) -> Result<(), RequestError> {
+    match parameters.find("auth_version") {
+        None | Some("1.0") => Ok(()),
+        Some(got) => Err(RequestError::Version { got: got.to_owned() }),
+    }
+}
+
+fn check_time(parameters: &Parameters<'_>, clock: Clock) -> Result<(), RequestError> {
+    let text = require(parameters, "auth_timestamp")?;
+    let Ok(theirs) = text.parse::<u64>() else {
+        return Err(RequestError::Timestamp { got: text.to_owned() });
+    };
+    let seconds = clock.unix_seconds.abs_diff(theirs);
+    if seconds <= clock.tolerance_seconds {
+        return Ok(());
+    }
+    let theirs_is = if theirs < clock.unix_seconds { Side::Behind } else { Side::Ahead };
+    Err(RequestError::Clocks { seconds, theirs_is, allowed: clock.tolerance_seconds })
+}
+
+/// Which way a clock is off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// It shows a later time than ours.
+    Ahead,
+    /// It shows an earlier time than ours.
+    Behind,
+}
+
+/// Why a signed request is not believed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RequestError {
+    /// `body_md5` is not the MD5 of the body that came.
+    BodyMd5 {
+        /// What was sent.
+        sent: String,
+        /// What the body has.
+        computed: String,
+    },
+    /// There is a body and no `body_md5`.
+    BodyNotSigned {
+        /// The length of the body.
+        bytes: usize,
+    },
+    /// The time is too far off.
+    Clocks {
+        /// By how much.
+        seconds: u64,
+        /// Which way.
+        theirs_is: Side,
+        /// How much may be.
+        allowed: u64,
+    },
+    /// `auth_key` is not the key of the app that the path names.
+    Key {
+        /// What was sent.
+        got: String,
+    },
+    /// A parameter is missing.
+    Missing {
+        /// Its name.
+        parameter: &'static str,
+    },
+    /// The signature does not match.
+    Signature {
+        /// What we signed. Shown to nobody but a developer: an attacker could learn how a proxy rewrites requests.
+        signed: String,
+    },
+    /// `auth_timestamp` is not a number.
+    Timestamp {
+        /// What was sent.
+        got: String,
+    },
+    /// `auth_version` is not `1.0`.
+    Version {
+        /// What was sent.
+        got: String,
+    },
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BodyMd5 { sent, computed } => {
+                write!(f, "body_md5 is `{sent}`, but the body that arrived has the MD5 `{computed}`")
+            }
+            Self::BodyNotSigned { bytes } => write!(
+                f,
+                "the request has a body of {bytes} bytes and no body_md5; the MD5 of the body in hex must be signed \
+                 with it"
+            ),
+            Self::Clocks { seconds, theirs_is, allowed } => {
+                let side = match theirs_is {
+                    Side::Ahead => "ahead of",
+                    Side::Behind => "behind",
+                };
+                write!(
+                    f,
+                    "auth_timestamp is {seconds} seconds {side} this server's clock; {allowed} are allowed"
+                )
+            }
+            Self::Key { got } => {
+                write!(f, "auth_key `{got}` is not the key of the app that the path names")
+            }
+            Self::Missing { parameter } => write!(
+                f,
+                "the query has no {parameter}; a signed request has auth_key, auth_timestamp, auth_version and \
+                 auth_signature, and body_md5 if it has a body"
+            ),
+            Self::Signature { .. } => f.write_str(
+                "auth_signature does not match; check the app secret, and that the path and all parameters are \
+                 signed as they are sent",
+            ),
+            Self::Timestamp { got } => {
+                write!(f, "auth_timestamp is `{got}`; it must be the Unix time in whole seconds")
+            }
+            Self::Version { got } => write!(f, "auth_version is `{got}`; it must be `1.0`"),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// The text that an API request is signed over. Names are lower-cased, the pairs sorted by name.
+pub fn request_string(method: &str, path: &str, query: &[(&str, &str)]) -> String {
+    let mut pairs: Vec<(String, &str)> =
+        query.iter().map(|&(name, value)| (name.to_lowercase(), value)).collect();
+    pairs.retain(|(name, _)| name != "auth_signature");
+    pairs.sort_by(|one, other| one.0.cmp(&other.0));
+    let mut text = method.to_uppercase();
+    text.push('\n');
+    text.push_str(path);
+    for (index, (name, value)) in pairs.iter().enumerate() {
+        text.push(if index == 0 { '\n' } else { '&' });
+        text.push_str(name);
+        text.push('=');
+        text.push_str(value);
+    }
+    if pairs.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// The signature of an API request, in hex. Values are given decoded.
+pub fn request_signature(secret: &str, method: &str, path: &str, query: &[(&str, &str)]) -> String {
+    hex(&mac(secret, &[&request_string(method, path, query)]).finalize().into_bytes())
+}
+
+/// Signs a request that we make ourselves: the whole query,
+/// `auth_key=…&auth_timestamp=…&auth_version=1.0&body_md5=…&auth_signature=…`. Without a body there is no `body_md5`.
+pub fn signed_query(
+    credentials: Credentials<'_>,
+    method: &str,
+    path: &str,
+    body: &[u8],
+    unix_seconds: u64,
+) -> String {
+    let time = unix_seconds.to_string();
+    let md5 = hex(&Md5::digest(body));
+    let mut pairs = vec![
+        ("auth_key", credentials.key),
+        ("auth_timestamp", time.as_str()),
+        ("auth_version", "1.0"),
+    ];
+    if !body.is_empty() {
+        pairs.push(("body_md5", md5.as_str()));
+    }
+    let signature = request_signature(credentials.secret, method, path, &pairs);
+    pairs.push(("auth_signature", signature.as_str()));
+    let mut query = String::new();
+    for (name, value) in pairs {
+        if !query.is_empty() {
+            query.push('&');
+        }
+        query.push_str(name);
+        query.push('=');
+        percent::encode_into(&mut query, value);
+    }
+    query
+}
+
+/// An empty `channel_data` is as good as none: signers append nothing then.
+fn channel_mac(
+    secret: &str,
+    socket_id: &str,
+    channel: &str,
+    channel_data: Option<&str>,
+) -> Hmac<Sha256> {
+    match channel_data {
+        Some(data) if !data.is_empty() => mac(secret, &[socket_id, ":", channel, ":", data]),
+        _ => mac(secret, &[socket_id, ":", channel]),
+    }
+}
+
+fn verify_auth(key: &str, auth: &str, signed: Hmac<Sha256>) -> Result<(), AuthError> {
+    if auth.is_empty() {
+        return Err(AuthError::Missing);
+    }
+    // A key has no rule against colons; the signature has none in it, so the last colon divides them.
+    let (got, signature) = auth.rsplit_once(':').ok_or(AuthError::Shape)?;
+    if got != key {
+        return Err(AuthError::Key);
+    }
+    let digest = unhex(signature).filter(|digest| digest.len() == 32).ok_or(AuthError::Shape)?;
+    // Constant time: how much of a guess was right must not show.
+    signed.verify_slice(&digest).map_err(|_| AuthError::Signature)
+}
+
+fn mac(secret: &str, parts: &[&str]) -> Hmac<Sha256> {
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.as_bytes())
+        .expect("HMAC takes keys of any length");
+    for part in parts {
+        mac.update(part.as_bytes());
+    }
+    mac
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Lower-case digits alone: two spellings of one signature would be one too many.
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
+}
+
+#[cfg(test)]
+mod tests;

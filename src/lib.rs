@@ -38,6 +38,14 @@ pub mod server;
 pub mod ws;
 
 #[cfg(feature = "pusher")]
+pub mod app;
+#[cfg(feature = "pusher")]
+pub mod cli;
+#[cfg(feature = "pusher")]
+pub mod config;
+#[cfg(feature = "pusher")]
+pub mod dashboard;
+#[cfg(feature = "pusher")]
 pub mod pusher;
 
 pub use fanout::conn_id::{ConnId, SocketId, SocketIdError};

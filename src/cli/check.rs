@@ -1,0 +1,84 @@
+//! `stentor check`: what is in force, where it came from, and what should be known.
+
+use std::fmt::Write as _;
+
+use super::{Failure, say};
+use crate::app;
+use crate::config::Config;
+use crate::config::keys::Key;
+use crate::config::settings::{Setting, Settings};
+
+pub(super) fn run(config: &Config) -> Result<(), Failure> {
+    app::apps(config).map_err(|error| Failure::Usage(error.to_string()))?;
+    say(&report(config))
+}
+
+fn report(config: &Config) -> String {
+    let mut text = String::new();
+    add_settings(&mut text, config.server());
+    for app in config.app_settings() {
+        text.push('\n');
+        add_settings(&mut text, app);
+    }
+    if !config.notes().is_empty() {
+        text.push_str("\nWorth knowing:\n");
+    }
+    for note in config.notes() {
+        let _ = writeln!(text, "  {note}");
+    }
+    let page = if config.has_dashboard() { ", with the page at /" } else { "" };
+    let _ = write!(
+        text,
+        "\nThe settings are sound. Stentor would listen on {}:{}{page}.",
+        config.host(),
+        config.port()
+    );
+    text
+}
+
+fn add_settings(text: &mut String, settings: &Settings) {
+    for (key, setting) in settings.iter() {
+        let _ = writeln!(text, "{:<31} {:<20} {}", key.name, shown(key, setting), setting.origin);
+    }
+}
+
+fn shown(key: &Key, setting: &Setting) -> String {
+    if key.is_secret() { "(hidden)".to_owned() } else { setting.value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys::KEYS;
+    use crate::config::{Flag, Sources};
+
+    fn reported(flags: &[(&str, &str)]) -> String {
+        let flag = |(name, value): &(&str, &str)| Flag {
+            flag: "--set".to_owned(),
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        };
+        let directory = "/nowhere".into();
+        let flags = flags.iter().map(flag).collect();
+        report(&Config::load(&Sources { directory, flags, ..Sources::default() }).unwrap())
+    }
+
+    #[test]
+    fn every_setting_is_shown_with_its_origin() {
+        let report = reported(&[("server.port", "9000")]);
+        for key in KEYS {
+            assert!(report.lines().any(|line| line.starts_with(key.name)), "{}", key.name);
+        }
+        let port = report.lines().find(|line| line.starts_with("server.port")).unwrap();
+        assert_eq!(
+            port.split_whitespace().collect::<Vec<_>>(),
+            ["server.port", "9000", "flag", "--set"]
+        );
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let report = reported(&[("apps.secret", "hush-hush")]);
+        assert!(!report.contains("hush-hush") && report.contains("(hidden)"));
+    }
+}

@@ -1,0 +1,287 @@
+//! The `stentor` command: what is typed, read; what each word does is in a file of its own.
+//!
+//! Only this room talks to the terminal: results on standard output, everything else on standard error. It knows no
+//! protocol by heart: `trigger` and `listen` speak through the rooms that do.
+
+mod address;
+mod check;
+mod interrupt;
+mod listen;
+mod secret;
+mod serve;
+mod socket;
+mod trigger;
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigErrors, Flag, Sources};
+
+const ABOUT: &str = "A WebSocket notification server that speaks the Pusher protocol";
+
+const EXAMPLES: &str = "\
+Examples:
+  stentor                                       serve on 127.0.0.1:8080, with a page to try it at /
+  stentor listen news                           print the events of the channel `news` as they come
+  stentor trigger news greeting '{\"hello\":1}'   publish an event to it
+  stentor secret                                make an app with a key and a secret of its own
+  stentor check --host 0.0.0.0                  show all settings, where each is from, and what is wrong
+  stentor --port 9000 --set limits.outbox_bytes=2MiB
+
+Settings come from, later ones winning:
+  defaults, the REVERB_* lines of a Laravel .env here, stentor.toml here (or --config PATH),
+  variables (STENTOR_PORT=9000, REVERB_SERVER_PORT=9000), flags (--port 9000, --set server.port=9000).
+
+Exit codes: 0 done, 1 it failed, 2 the command line or a setting is wrong, 130 interrupted twice.";
+
+#[derive(Parser, Debug)]
+#[command(name = "stentor", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Settings")]
+struct SettingsArgs {
+    /// The settings file [default: stentor.toml, if it is there]
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// The address to listen on [default: 127.0.0.1]
+    #[arg(long, global = true)]
+    host: Option<String>,
+    /// The port to listen on; 0 takes a free one [default: 8080]
+    #[arg(long, global = true)]
+    port: Option<String>,
+    /// A prefix of all paths, such as /ws
+    #[arg(long, global = true)]
+    path: Option<String>,
+    /// Reactor threads; 0 is one per CPU core [default: 0]
+    #[arg(long, global = true, value_name = "N")]
+    cores: Option<String>,
+    /// Keep each reactor thread on one CPU core
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pin: Option<String>,
+    /// What is logged: error, warn, info, debug, trace, or by room [default: info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+    /// Tell refused API requests what the server signed; for development
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    debug: Option<String>,
+    /// Serve the page at /; who can open it can publish [default: auto]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    dashboard: Option<String>,
+    /// Any setting of docs/reference/config.md, such as limits.outbox_bytes=2MiB; may be repeated
+    #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve until SIGINT or SIGTERM; the same as `stentor` alone
+    Serve,
+    /// Show every setting in force and where it came from, without serving
+    Check,
+    /// Publish an event over HTTP, to this or any other server of the protocol
+    Trigger(trigger::TriggerArgs),
+    /// Subscribe to channels and print their events as they come
+    Listen(listen::ListenArgs),
+    /// Make an app with a key and a secret of its own
+    Secret,
+    /// Print the version
+    Version,
+}
+
+/// Whose app `trigger` and `listen` use, and where.
+#[derive(Args, Debug)]
+struct TargetArgs {
+    /// The server, such as https://ws.example.com [default: where these settings would serve]
+    #[arg(long)]
+    url: Option<String>,
+    /// The app key [default: that of the first app in the settings]
+    #[arg(long)]
+    key: Option<String>,
+    /// The app secret; other users can see it in the list of processes [default: as for --key]
+    #[arg(long)]
+    secret: Option<String>,
+}
+
+/// Why the command ends without having done what was asked.
+#[derive(Debug)]
+enum Failure {
+    /// It was tried, and failed.
+    Run(String),
+    /// The settings are wrong; nothing was tried.
+    Settings(ConfigErrors),
+    /// The command line is wrong; nothing was tried.
+    Usage(String),
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Run(_) => ExitCode::FAILURE,
+            Self::Settings(_) | Self::Usage(_) => ExitCode::from(2),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(reason) | Self::Usage(reason) => f.write_str(reason),
+            Self::Settings(errors) => write!(f, "{errors}"),
+        }
+    }
+}
+
+/// Runs the command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            for line in failure.to_string().lines() {
+                tell(&format!("stentor: {line}"));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let load = || Config::load(&sources(&cli.settings)).map_err(Failure::Settings);
+    match &cli.command {
+        None | Some(Command::Serve) => serve::run(&load()?),
+        Some(Command::Check) => check::run(&load()?),
+        Some(Command::Trigger(args)) => trigger::run(&load()?, args),
+        Some(Command::Listen(args)) => listen::run(&load()?, args),
+        Some(Command::Secret) => secret::run(),
+        Some(Command::Version) => say(&format!("stentor {}", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+fn sources(args: &SettingsArgs) -> Sources {
+    let named = [
+        ("--host", "server.host", &args.host),
+        ("--port", "server.port", &args.port),
+        ("--path", "server.path", &args.path),
+        ("--cores", "server.cores", &args.cores),
+        ("--pin", "server.pin", &args.pin),
+        ("--log", "server.log", &args.log),
+        ("--debug", "server.debug", &args.debug),
+        ("--dashboard", "dashboard.enabled", &args.dashboard),
+    ];
+    let flag = |flag: &str, name: &str, value: &str| Flag {
+        flag: flag.to_owned(),
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    let named =
+        named.iter().filter_map(|(typed, name, value)| Some(flag(typed, name, value.as_deref()?)));
+    let set = args.set.iter().map(|(name, value)| flag("--set", name, value));
+    Sources::of_process(args.config.clone(), named.chain(set).collect())
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) =
+        text.split_once('=').ok_or("expected NAME=VALUE, such as server.port=9000")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+/// Prints a result.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::Run(format!("cannot print: {error}")))
+}
+
+/// Says something that is no result. Nobody may be listening, and that is no failure.
+fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::config::keys::KEYS;
+
+    fn flags(arguments: &[&str]) -> Vec<(String, String)> {
+        let typed = std::iter::once(&"stentor").chain(arguments);
+        let sources = sources(&Cli::try_parse_from(typed).expect("a sound command line").settings);
+        sources.flags.into_iter().map(|flag| (flag.name, flag.value)).collect()
+    }
+
+    fn check(arguments: &[&str], name: &str, value: &str) {
+        assert_eq!(flags(arguments), [(name.to_owned(), value.to_owned())], "{arguments:?}");
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_the_table_sets_its_key() {
+        for (flag, key) in KEYS.iter().filter_map(|key| Some((key.flag?, key))) {
+            check(&[&format!("{flag}=x")], key.name, "x");
+            check(&["serve", &format!("{flag}=x")], key.name, "x");
+        }
+    }
+
+    #[test]
+    fn switches_need_no_value_and_take_no_subcommand_for_one() {
+        check(&["--pin", "serve"], "server.pin", "true");
+        check(&["--dashboard=false"], "dashboard.enabled", "false");
+    }
+
+    #[test]
+    fn set_reaches_every_setting() {
+        check(&["--set", "limits.outbox_bytes=2MiB"], "limits.outbox_bytes", "2MiB");
+        check(&["--set", "server.log=a=b"], "server.log", "a=b");
+        assert!(Cli::try_parse_from(["stentor", "--set", "nothing"]).is_err());
+    }
+
+    #[test]
+    fn help_teaches() {
+        let help = Cli::command().render_long_help().to_string();
+        for line in [
+            "Usage: stentor [OPTIONS] [COMMAND]",
+            "stentor listen news ",
+            "stentor trigger news greeting '{\"hello\":1}'",
+            "Settings come from, later ones winning:",
+            "Exit codes: 0 done, 1 it failed, 2 the command line or a setting is wrong",
+            "--config <PATH>",
+            "--set <NAME=VALUE>",
+        ] {
+            assert!(help.contains(line), "help lacks `{line}`:\n{help}");
+        }
+    }
+
+    #[test]
+    fn the_reference_names_every_command_and_flag() {
+        let reference = include_str!("../../docs/reference/cli.md");
+        let command = Cli::command();
+        for part in std::iter::once(&command).chain(command.get_subcommands()) {
+            assert!(
+                reference.contains(&format!("`stentor {}", part.get_name()))
+                    || part.get_name() == "stentor"
+            );
+            for flag in part.get_arguments().filter_map(|argument| argument.get_long()) {
+                assert!(
+                    reference.contains(&format!("`--{flag}")),
+                    "docs/reference/cli.md lacks --{flag}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! `stentor serve`: prepare the process, say what a newcomer needs, run, and end in order on a signal.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
+use std::thread;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, say, tell};
+use crate::app::{App, StartError};
+use crate::config::{Config, DEVELOPMENT_SECRET};
+use crate::server::Stopper;
+
+/// Descriptors that are no connections: listeners, pollers, wakers, the terminal, and room to breathe.
+const OWN_DESCRIPTORS: u64 = 64;
+
+/// What Linux keeps for one idle TCP connection, about 4 KiB, and what we keep beside it; rounded up.
+const CONNECTION_BYTES: u64 = 5 * 1024;
+
+pub(super) fn run(config: &Config) -> Result<(), Failure> {
+    start_log(&config.log_filter())?;
+    let descriptors = raise_descriptor_limit();
+    let app = App::new(config).map_err(|error| match error {
+        StartError::Apps(_) | StartError::Invalid { .. } => Failure::Usage(error.to_string()),
+        StartError::Bind { .. } => Failure::Run(error.to_string()),
+    })?;
+    // A stock Laravel `.env` earns three of them: one line here, all of them where they are asked for.
+    if !config.notes().is_empty() {
+        tracing::info!(
+            "settings: {} worth knowing; `stentor check` shows them",
+            config.notes().len()
+        );
+    }
+    stop_on_signal(app.stopper())
+        .map_err(|error| Failure::Run(format!("cannot wait for signals: {error}")))?;
+    // Who starts it without a terminal does not read this, and it serves all the same.
+    let _ = say(&greeting(
+        config,
+        app.local_addr(),
+        app.cores(),
+        &room(descriptors, available_bytes()),
+    ));
+    app.run().map_err(|error| Failure::Run(format!("the server failed: {error}")))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn start_log(filter: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Failure::Usage(format!(
+            "server.log is {filter:?}: {error}; such as info or warn,stentor::pusher=debug"
+        ))
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+    Ok(())
+}
+
+/// Raises the soft limit to the hard one and says what it is now; `None`: there is none.
+fn raise_descriptor_limit() -> Option<u64> {
+    let before = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: before.maximum, maximum: before.maximum };
+    match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => before.maximum,
+        Err(error) => {
+            tracing::warn!("the limit of open files stays as it is: {error}");
+            before.current
+        }
+    }
+}
+
+/// What the system could still give, by its own estimate.
+fn available_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// How many connections the machine will bear, and what would give way first.
+fn room(descriptors: Option<u64>, available_bytes: Option<u64>) -> String {
+    let by_descriptors = descriptors.map(|limit| limit.saturating_sub(OWN_DESCRIPTORS));
+    let by_memory = available_bytes.map(|bytes| bytes / CONNECTION_BYTES);
+    match (by_descriptors, by_memory) {
+        (Some(open), Some(memory)) if memory < open => {
+            format!("about {} connections (by memory)", grouped(memory))
+        }
+        (Some(open), _) => {
+            format!("{} connections (by the limit of open files, ulimit -Hn)", grouped(open))
+        }
+        (None, Some(memory)) => format!("about {} connections (by memory)", grouped(memory)),
+        (None, None) => "as many connections as the system gives".to_owned(),
+    }
+}
+
+/// `1 048 576`: long numbers are read in threes.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn greeting(config: &Config, at: SocketAddr, cores: usize, room: &str) -> String {
+    let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+    let mut text =
+        format!("Stentor {} listens on http://{at} with {cores}.\n", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(text, "This machine will bear {room}.");
+    if config.has_dashboard() {
+        let _ = writeln!(text, "To try it in the browser, open http://{at}/");
+    }
+    for app in config.apps() {
+        if app.secret == DEVELOPMENT_SECRET {
+            let _ = write!(
+                text,
+                "\nFor the .env of your Laravel application:\n\n\
+                 BROADCAST_CONNECTION=reverb\nREVERB_APP_ID={}\nREVERB_APP_KEY={}\nREVERB_APP_SECRET={}\n\
+                 REVERB_HOST={}\nREVERB_PORT={}\nREVERB_SCHEME=http\n\n",
+                app.id,
+                app.key,
+                app.secret,
+                at.ip(),
+                at.port()
+            );
+        } else {
+            let _ = writeln!(text, "App {} has the key {}.", app.id, app.key);
+        }
+    }
+    text.push_str("Ctrl-C ends it.");
+    text
+}
+
+/// The first signal stops the server in order; a second one ends the process at once.
+fn stop_on_signal(stopper: Stopper) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let watch = move || {
+        let mut is_first = true;
+        for _ in signals.forever() {
+            if !is_first {
+                tell("stentor: interrupted again, ending at once");
+                std::process::exit(130);
+            }
+            is_first = false;
+            tracing::info!(
+                "stopping: connections are told to come back; a second signal ends at once"
+            );
+            stopper.stop();
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(watch).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Flag, Sources};
+
+    fn greeted(flags: &[(&str, &str)]) -> String {
+        let flag = |(name, value): &(&str, &str)| Flag {
+            flag: "--set".to_owned(),
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        };
+        let directory = "/nowhere".into();
+        let flags = flags.iter().map(flag).collect();
+        let config = Config::load(&Sources { directory, flags, ..Sources::default() }).unwrap();
+        greeting(&config, "127.0.0.1:9000".parse().unwrap(), 4, "7 connections")
+    }
+
+    #[test]
+    fn a_newcomer_is_told_address_page_and_dotenv() {
+        let text = greeted(&[]);
+        for line in [
+            "This machine will bear 7 connections.",
+            "To try it in the browser, open http://127.0.0.1:9000/",
+            "BROADCAST_CONNECTION=reverb",
+            "REVERB_APP_ID=1",
+            "REVERB_APP_KEY=app-key",
+            "REVERB_APP_SECRET=app-secret",
+            "REVERB_HOST=127.0.0.1",
+            "REVERB_PORT=9000",
+            "REVERB_SCHEME=http",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+        }
+        assert!(text.contains("listens on http://127.0.0.1:9000 with 4 cores."));
+    }
+
+    #[test]
+    fn a_secret_of_ones_own_is_never_printed() {
+        let text = greeted(&[("apps.secret", "hush-hush"), ("apps.key", "k")]);
+        assert!(!text.contains("hush-hush") && text.contains("App 1 has the key k."), "{text}");
+    }
+
+    fn check_room(descriptors: Option<u64>, bytes: Option<u64>, expected: &str) {
+        assert_eq!(room(descriptors, bytes), expected);
+    }
+
+    #[test]
+    fn the_scarcer_of_descriptors_and_memory_is_named() {
+        check_room(
+            Some(1024),
+            Some(1 << 40),
+            "960 connections (by the limit of open files, ulimit -Hn)",
+        );
+        check_room(Some(1_048_576), Some(5120 * 1000), "about 1 000 connections (by memory)");
+        check_room(None, None, "as many connections as the system gives");
+    }
+
+    #[test]
+    fn long_numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_048_576].map(grouped), ["0", "999", "1 000", "1 048 576"]);
+    }
+}

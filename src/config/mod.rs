@@ -1,0 +1,372 @@
+//! Settings: where they are looked for, which wins, and what each room is told.
+//!
+//! ```text
+//!  defaults ─▶ .env (REVERB_*) ─▶ stentor.toml ─▶ environment ─▶ flags ─▶ Config ─▶ each room's own Options
+//!                                                                           └─▶ stentor check: what, and from where
+//! ```
+//!
+//! Later layers win. Variables and flags speak of *one* app: the one there is or, if the file lists several, the one
+//! whose id they name. Only this room reads the environment; it opens no socket and starts nothing.
+
+mod dotenv;
+mod environment;
+pub mod error;
+mod file;
+pub mod keys;
+mod nearest;
+pub mod settings;
+pub mod value;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::pusher::App;
+use crate::reactor::options::{Options, Patience};
+use crate::ws::CloseCode;
+use crate::{http, pusher, ws};
+
+use environment::Variables;
+use keys::{KEYS, Key};
+use nearest::nearest;
+use settings::{Entry, Origin, Settings};
+
+pub use error::{ConfigError, ConfigErrors};
+
+/// The secret of the development app. It is in the documentation, so it protects nothing.
+pub const DEVELOPMENT_SECRET: &str = "app-secret";
+
+/// The file that is read if it is there and no other is named.
+const FILE_NAME: &str = "stentor.toml";
+
+/// Where settings are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Where `.env` and `stentor.toml` are looked for.
+    pub directory: PathBuf,
+    /// A file that must be there; `None`: `stentor.toml`, if it is there.
+    pub file: Option<PathBuf>,
+    /// Variables of the environment.
+    pub environment: BTreeMap<String, String>,
+    /// Flags that were given.
+    pub flags: Vec<Flag>,
+}
+
+/// One flag: `--port 9000`, or `--set server.port=9000`.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    /// The flag itself, for messages: `--port`.
+    pub flag: String,
+    /// The name of the setting: `server.port`.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
+impl Sources {
+    /// The working directory and the environment of this process. `STENTOR_CONFIG` names a file where no flag does.
+    pub fn of_process(file: Option<PathBuf>, flags: Vec<Flag>) -> Self {
+        let environment = environment::of_process();
+        let named =
+            || environment.get("STENTOR_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        Self { directory: PathBuf::new(), file: file.or_else(named), environment, flags }
+    }
+}
+
+/// All settings in force.
+#[derive(Clone, Debug)]
+pub struct Config {
+    server: Settings,
+    apps: Vec<Settings>,
+    notes: Vec<String>,
+}
+
+impl Config {
+    /// Reads all layers. All mistakes are reported, not just the first.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let mut layers = Layers::new();
+        layers.add_dotenv(sources);
+        layers.add_file(sources);
+        layers.add_variables(environment::read_process(&sources.environment));
+        layers.add_flags(&sources.flags);
+        layers.finish()
+    }
+
+    /// The server's settings.
+    pub fn server(&self) -> &Settings {
+        &self.server
+    }
+
+    /// Each app's settings.
+    pub fn app_settings(&self) -> &[Settings] {
+        &self.apps
+    }
+
+    /// What is no mistake and should be known.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The address to listen on: an IP address or a name.
+    pub fn host(&self) -> String {
+        self.server.text("server.host")
+    }
+
+    /// The port to listen on; 0 takes a free one.
+    pub fn port(&self) -> u16 {
+        self.server
+            .number("server.port")
+            .and_then(|port| u16::try_from(port).ok())
+            .unwrap_or_default()
+    }
+
+    /// The prefix of all paths, without a slash at its end.
+    pub fn path(&self) -> String {
+        self.server.text("server.path")
+    }
+
+    /// What is logged.
+    pub fn log_filter(&self) -> String {
+        self.server.text("server.log")
+    }
+
+    /// Whether only this machine can reach the address.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Whether there is one app only and it is the well-known one, whose secret is no secret.
+    pub fn is_development(&self) -> bool {
+        matches!(self.apps(), apps if apps.len() == 1 && apps.iter().all(|app| app.secret == DEVELOPMENT_SECRET))
+    }
+
+    /// Whether the page at `/` is served. Who can open it can publish, so unless it is asked for it is there only
+    /// where nobody else comes.
+    pub fn has_dashboard(&self) -> bool {
+        let asked = self.server.switch("dashboard.enabled");
+        asked.unwrap_or_else(|| self.is_loopback() && self.is_development())
+    }
+
+    /// The apps.
+    pub fn apps(&self) -> Vec<App> {
+        self.apps.iter().map(app).collect()
+    }
+
+    /// What the Pusher room is told.
+    pub fn pusher_options(&self) -> pusher::Options {
+        pusher::Options {
+            path_prefix: self.path(),
+            debug: self.server.switch("server.debug").unwrap_or_default(),
+            timestamp_tolerance_seconds: self
+                .server
+                .number("server.timestamp_tolerance")
+                .unwrap_or_default(),
+        }
+    }
+
+    /// What the engine is told. A message may be as long as the app that allows the longest says.
+    pub fn engine_options(&self) -> Options {
+        let size = |name: &str| self.server.size(name);
+        let seconds =
+            |name: &str| Duration::from_secs(self.server.number(name).unwrap_or_default());
+        let code = self
+            .server
+            .number("limits.slow_consumer_code")
+            .and_then(|code| u16::try_from(code).ok());
+        let message_bytes = self.apps.iter().map(|app| app.size("apps.max_message_bytes")).max();
+        Options {
+            cores: size("server.cores"),
+            pin: self.server.switch("server.pin").unwrap_or_default(),
+            http: http::Limits {
+                head_bytes: size("limits.head_bytes"),
+                headers: size("limits.headers"),
+                body_bytes: size("limits.body_bytes"),
+            },
+            ws: ws::Limits { message_bytes: message_bytes.unwrap_or_default() },
+            request_deadline: seconds("limits.request_deadline"),
+            keep_alive: seconds("limits.keep_alive"),
+            closing_deadline: seconds("limits.closing_deadline"),
+            shutdown_deadline: seconds("limits.shutdown_deadline"),
+            patience: Patience {
+                ping_after: seconds("limits.ping_after"),
+                close_after: seconds("limits.close_after"),
+            },
+            outbox_bytes: size("limits.outbox_bytes"),
+            slow_consumer_code: code.map_or(CloseCode::TRY_AGAIN_LATER, CloseCode),
+            subscriptions: size("limits.subscriptions"),
+            topic_bytes: size("limits.topic_bytes"),
+            mailbox_posts: size("limits.mailbox_posts"),
+            in_flight_bytes: size("limits.in_flight_bytes"),
+            read_buffer_bytes: size("limits.read_buffer_bytes"),
+            flush_slice: size("limits.flush_slice"),
+            accept_slice: size("limits.accept_slice"),
+        }
+    }
+}
+
+fn app(settings: &Settings) -> App {
+    let seconds = |name: &str| {
+        settings.number(name).and_then(|number| u32::try_from(number).ok()).unwrap_or(u32::MAX)
+    };
+    let max_connections = settings.number("apps.max_connections");
+    App {
+        enabled: settings.switch("apps.enabled").unwrap_or(true),
+        activity_timeout_seconds: seconds("apps.activity_timeout"),
+        ping_interval_seconds: seconds("apps.ping_interval"),
+        max_connections: max_connections.and_then(|number| u32::try_from(number).ok()),
+        max_message_bytes: settings.size("apps.max_message_bytes"),
+        max_event_bytes: settings.size("apps.max_event_bytes"),
+        max_channels_per_event: settings.size("apps.max_channels_per_event"),
+        max_batch: settings.size("apps.max_batch"),
+        max_channel_name: settings.size("apps.max_channel_name"),
+        max_event_name: settings.size("apps.max_event_name"),
+        any_channel_name: settings.switch("apps.any_channel_name").unwrap_or_default(),
+        client_events: settings.switch("apps.client_events").unwrap_or_default(),
+        ..App::new(
+            settings.text("apps.id"),
+            settings.text("apps.key"),
+            settings.text("apps.secret"),
+        )
+    }
+}
+
+/// The settings while layer after layer is laid on them.
+struct Layers {
+    config: Config,
+    errors: Vec<ConfigError>,
+}
+
+impl Layers {
+    fn new() -> Self {
+        let config = Config {
+            server: Settings::defaults(false),
+            apps: vec![Settings::defaults(true)],
+            notes: Vec::new(),
+        };
+        Self { config, errors: Vec::new() }
+    }
+
+    fn add_dotenv(&mut self, sources: &Sources) {
+        let path = sources.directory.join(".env");
+        if let Some(text) = self.read(&path, false) {
+            self.add_variables(environment::read_dotenv(&path, &text, &sources.environment));
+        }
+    }
+
+    fn add_file(&mut self, sources: &Sources) {
+        let path = sources.file.clone().unwrap_or_else(|| sources.directory.join(FILE_NAME));
+        let Some(text) = self.read(&path, sources.file.is_some()) else { return };
+        let file = file::parse(&path, &text);
+        self.errors.extend(file.errors);
+        self.add_server(file.server);
+        // The list of apps is one setting: a file that lists apps has listed them all.
+        if let Some(apps) = file.apps.filter(|apps| !apps.is_empty()) {
+            self.config.apps = apps
+                .into_iter()
+                .map(|entries| {
+                    let mut settings = Settings::defaults(true);
+                    entries.into_iter().for_each(|entry| settings.set(entry));
+                    settings
+                })
+                .collect();
+        }
+    }
+
+    fn read(&mut self, path: &Path, is_required: bool) -> Option<String> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_required => None,
+            Err(error) => {
+                self.errors.push(ConfigError::Unreadable { path: path.to_owned(), error });
+                None
+            }
+        }
+    }
+
+    fn add_variables(&mut self, variables: Variables) {
+        self.config.notes.extend(variables.notes);
+        self.errors.extend(variables.errors);
+        self.add_server(variables.server);
+        self.add_app(variables.app);
+    }
+
+    fn add_flags(&mut self, flags: &[Flag]) {
+        let mut app = Vec::new();
+        for flag in flags {
+            let origin = Origin::Flag(flag.flag.clone());
+            let Some(key) = Key::named(&flag.name) else {
+                let nearest = nearest(&flag.name, KEYS.iter().map(|key| key.name));
+                let place = "after --set".to_owned();
+                self.errors.push(ConfigError::Unknown {
+                    origin,
+                    place,
+                    got: flag.name.clone(),
+                    nearest,
+                });
+                continue;
+            };
+            match environment::entry(key, &flag.value, origin) {
+                Ok(entry) if key.is_of_app() => app.push(entry),
+                Ok(entry) => self.config.server.set(entry),
+                Err(error) => self.errors.push(error),
+            }
+        }
+        self.add_app(app);
+    }
+
+    fn add_server(&mut self, entries: Vec<Entry>) {
+        entries.into_iter().for_each(|entry| self.config.server.set(entry));
+    }
+
+    fn add_app(&mut self, entries: Vec<Entry>) {
+        let Some(origin) = entries.first().map(|entry| entry.setting.origin.clone()) else {
+            return;
+        };
+        let id = entries
+            .iter()
+            .rev()
+            .find(|entry| entry.key.name == "apps.id")
+            .map(|entry| &entry.setting.value);
+        let apps = &mut self.config.apps;
+        let meant = match apps.len() {
+            1 => Some(0),
+            _ => apps.iter().position(|app| Some(&app.get("apps.id").value) == id),
+        };
+        match meant {
+            Some(index) => entries.into_iter().for_each(|entry| apps[index].set(entry)),
+            None => {
+                let ids = apps.iter().map(|app| app.text("apps.id")).collect();
+                self.errors.push(ConfigError::WhichApp { origin, ids });
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Config, ConfigErrors> {
+        for app in &self.config.apps {
+            let (id, secret) = (app.text("apps.id"), app.text("apps.secret"));
+            if secret == DEVELOPMENT_SECRET && !self.config.is_loopback() {
+                self.errors.push(ConfigError::DevelopmentSecret {
+                    host: self.config.host(),
+                    app: id.clone(),
+                });
+            }
+            if secret == DEVELOPMENT_SECRET && app.text("apps.key") != "app-key" {
+                self.config.notes.push(format!(
+                    "app {id} has a key of its own and the development secret: is the variable of its secret missing?"
+                ));
+            }
+            if !id.bytes().all(|byte| byte.is_ascii_digit()) {
+                self.config.notes.push(format!(
+                    "app id `{id}` is not a number; the Pusher SDK for Python refuses it"
+                ));
+            }
+        }
+        if self.errors.is_empty() { Ok(self.config) } else { Err(ConfigErrors(self.errors)) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Settings in force, each with the place it came from. Later layers win.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::keys::{KEYS, Key};
+use super::value::Value;
+
+/// Where a value came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Nobody said.
+    Default,
+    /// A line of a file: the `.env` or the TOML file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The line, beginning at 1.
+        line: usize,
+    },
+    /// A flag, as typed.
+    Flag(String),
+    /// A variable of the environment.
+    Variable(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+            Self::Variable(name) => write!(f, "variable {name}"),
+        }
+    }
+}
+
+/// A value and where it came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// The value.
+    pub value: Value,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// One setting that a layer makes.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key: &'static Key,
+    pub(super) setting: Setting,
+}
+
+/// The settings of the server, or of one app. Every key of its part is there.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    entries: BTreeMap<&'static str, Setting>,
+}
+
+impl Settings {
+    /// The defaults of the server's keys, or of an app's.
+    pub(super) fn defaults(of_app: bool) -> Self {
+        let entries = KEYS.iter().filter(|key| key.is_of_app() == of_app).map(|key| {
+            let value = key.kind.read(key.default).expect("a test reads every default");
+            (key.name, Setting { value, origin: Origin::Default })
+        });
+        Self { entries: entries.collect() }
+    }
+
+    pub(super) fn set(&mut self, entry: Entry) {
+        self.entries.insert(entry.key.name, entry.setting);
+    }
+
+    /// The setting of that name, which must be one of this part.
+    pub fn get(&self, name: &str) -> &Setting {
+        self.entries.get(name).expect("every key of the table has a default")
+    }
+
+    /// All settings with their keys, in the order of the table.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Key, &Setting)> + '_ {
+        KEYS.iter().filter_map(|key| Some((key, self.entries.get(key.name)?)))
+    }
+
+    pub(super) fn text(&self, name: &str) -> String {
+        match &self.get(name).value {
+            Value::Text(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// `None` if it is absent.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        match self.get(name).value {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// A number that its kind bounds and that is never absent.
+    pub(super) fn size(&self, name: &str) -> usize {
+        self.number(name).and_then(|number| usize::try_from(number).ok()).unwrap_or(usize::MAX)
+    }
+
+    /// `None` if it is absent.
+    pub(super) fn switch(&self, name: &str) -> Option<bool> {
+        match self.get(name).value {
+            Value::Switch(on) => Some(on),
+            _ => None,
+        }
+    }
+}

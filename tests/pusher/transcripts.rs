@@ -1,0 +1,391 @@
+//! The dialogues of `tests/transcripts/`, judged by the live server: on one core and on four. The README beside them
+//! says how they are written.
+//!
+//! ```text
+//!   C2> GET /app/key        ──▶ Step { who: Client(2), … } ──▶ filled in: ‹socket_id›, ‹signature of …› ──▶ sent
+//!   S2< {"event":…}         ──▶ Step { who: Server(2), … } ──▶ compared with what comes, by decoded value
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use stentor::app::unix_seconds;
+use stentor::pusher::App;
+use stentor::pusher::signature::{Credentials, channel_signature, request_signature, signed_query};
+
+use crate::backend::{Answer, Backend};
+use crate::client::{Client, Heard, decoded};
+use crate::server::{CORES, Running, apps};
+
+const ALL: [(&str, &str); 7] = [
+    ("authentication.txt", include_str!("../transcripts/authentication.txt")),
+    ("channels.txt", include_str!("../transcripts/channels.txt")),
+    ("client_events.txt", include_str!("../transcripts/client_events.txt")),
+    ("connecting.txt", include_str!("../transcripts/connecting.txt")),
+    ("envelope.txt", include_str!("../transcripts/envelope.txt")),
+    ("liveness.txt", include_str!("../transcripts/liveness.txt")),
+    ("subscribing.txt", include_str!("../transcripts/subscribing.txt")),
+];
+
+/// Whose line it is. Clients have numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Who {
+    /// `C>`: a client speaks.
+    Client(u32),
+    /// `S<`: the server speaks to that client.
+    Server(u32),
+    /// `H>`: a back end asks.
+    Request,
+    /// `H=`: what it signs in place of the target.
+    Signed,
+    /// `H<`: it is answered.
+    Answer,
+}
+
+struct Step<'t> {
+    line: usize,
+    who: Who,
+    text: &'t str,
+}
+
+struct Dialogue<'t> {
+    title: &'t str,
+    steps: Vec<Step<'t>>,
+}
+
+fn parse(text: &str) -> Vec<Dialogue<'_>> {
+    let mut dialogues: Vec<Dialogue<'_>> = Vec::new();
+    for (line, text) in (1..).zip(text.lines()) {
+        if text.is_empty() || text.starts_with('#') {
+            continue;
+        }
+        if let Some(title) = text.strip_prefix("== ") {
+            dialogues.push(Dialogue { title, steps: Vec::new() });
+            continue;
+        }
+        let (mark, text) = text.split_once(' ').unwrap_or_else(|| panic!("line {line}: {text}"));
+        let who = who(mark).unwrap_or_else(|| panic!("line {line} begins with {mark:?}"));
+        dialogues.last_mut().expect("a title first").steps.push(Step { line, who, text });
+    }
+    dialogues
+}
+
+fn who(mark: &str) -> Option<Who> {
+    let number = |digits: &str| if digits.is_empty() { Some(1) } else { digits.parse().ok() };
+    match mark {
+        "H>" => Some(Who::Request),
+        "H=" => Some(Who::Signed),
+        "H<" => Some(Who::Answer),
+        _ => match (mark.strip_prefix('C'), mark.strip_prefix('S')) {
+            (Some(rest), _) => number(rest.strip_suffix('>')?).map(Who::Client),
+            (_, Some(rest)) => number(rest.strip_suffix('<')?).map(Who::Server),
+            _ => None,
+        },
+    }
+}
+
+/// A dialogue under way.
+struct Stage<'s> {
+    server: &'s Running,
+    clients: BTreeMap<u32, Client>,
+    backend: Option<Backend>,
+    signed: Option<String>,
+    answer: Option<Answer>,
+}
+
+impl Stage<'_> {
+    fn play(&mut self, step: &Step<'_>) {
+        let text = fill_repeats(step.text);
+        match step.who {
+            Who::Client(number) => self.speak(number, &text),
+            Who::Server(number) => self.hear(number, &text),
+            Who::Request => self.ask(&text),
+            Who::Signed => self.signed = Some(text),
+            Who::Answer => self.check_answer(&text),
+        }
+    }
+
+    fn speak(&mut self, number: u32, text: &str) {
+        if let Some(target) = text.strip_prefix("GET ") {
+            let client = Client::open(self.server, target);
+            assert!(self.clients.insert(number, client).is_none(), "client {number} is there");
+            return;
+        }
+        let text = self.fill(number, text);
+        let client = self.client(number);
+        match text.split_once(' ') {
+            Some(("binary", text)) => client.say_bytes(text.as_bytes()),
+            Some(("close", code)) => client.close(code.parse().unwrap()),
+            Some(("text", text)) => client.say(text),
+            _ if text == "ping" => client.ping(),
+            _ => client.say(&text),
+        }
+    }
+
+    fn hear(&mut self, number: u32, text: &str) {
+        let heard = self.client(number).next();
+        match (text.split_once(' '), heard) {
+            (Some(("close", expected)), Heard::Close(code, reason)) => {
+                let (wanted, wanted_reason) =
+                    expected.split_once(' ').unwrap_or((expected, &reason));
+                assert_eq!((code.to_string().as_str(), reason.as_str()), (wanted, wanted_reason));
+            }
+            (_, Heard::Pong) if text == "pong" => {}
+            (_, Heard::End) if text == "end" => {
+                self.clients.remove(&number);
+            }
+            (_, Heard::Message(got)) if text.starts_with('{') => {
+                self.hear_message(number, text, &got)
+            }
+            (_, heard) => panic!("{heard:?} instead of {text}"),
+        }
+    }
+
+    fn hear_message(&mut self, number: u32, text: &str, got: &Value) {
+        if let Some(socket_id) = got["data"]["socket_id"].as_str() {
+            self.client(number).socket_id = socket_id.to_owned();
+        }
+        let expected = decoded(&self.fill(number, text));
+        assert!(is_like(&expected, got), "{got} instead of {expected}");
+    }
+
+    fn client(&mut self, number: u32) -> &mut Client {
+        self.clients.get_mut(&number).unwrap_or_else(|| panic!("there is no client {number}"))
+    }
+
+    /// Puts socket ids and signatures in their places.
+    fn fill(&self, number: u32, text: &str) -> String {
+        let mut text = text.to_owned();
+        if let Some(client) = self.clients.get(&number) {
+            text = text.replace("‹socket_id›", &client.socket_id);
+        }
+        for (number, client) in &self.clients {
+            text = text.replace(&format!("‹socket_id {number}›"), &client.socket_id);
+        }
+        fill_each(&text, "signature of ", |signed| {
+            let (socket_id, rest) = signed.split_once(':').expect("a socket id and a colon");
+            channel_signature("secret", socket_id, rest, None)
+        })
+    }
+
+    fn ask(&mut self, text: &str) {
+        let text = self.fill(0, text);
+        let (method, text) = text.split_once(' ').expect("a method and a target");
+        let body = text.find(" {").map_or(text.len(), |blank| blank + 1);
+        let (target, body) = (text[..body].trim_end(), &text[body..]);
+        let signed =
+            self.signed.take().unwrap_or_else(|| fill_each(target, "auth", |_| String::new()));
+        let target =
+            fill_each(target, "auth", |changes| signature_query(method, &signed, body, changes));
+        let length = body.len();
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let backend = self.backend.get_or_insert_with(|| Backend::new(self.server));
+        self.answer = Some(backend.exchange(&request));
+    }
+
+    fn check_answer(&mut self, text: &str) {
+        let answer = self.answer.take().expect("a request before its answer");
+        let (status, body) = text.split_once(' ').expect("a status and a body");
+        let expected: Value = serde_json::from_str(body).unwrap();
+        let is_as_written =
+            status == answer.status.to_string() && is_like(&expected, &answer.json());
+        assert!(is_as_written, "{answer:?} instead of {text}");
+    }
+}
+
+/// Replaces each `‹name…›` by what `make` gives for the rest of it.
+fn fill_each(text: &str, name: &str, make: impl Fn(&str) -> String) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, (inside, after))) = rest
+        .split_once(&format!("‹{name}"))
+        .and_then(|(before, rest)| Some((before, rest.split_once('›')?)))
+    {
+        filled.push_str(before);
+        filled.push_str(&make(inside));
+        rest = after;
+    }
+    filled + rest
+}
+
+/// `‹200 × x›`: two hundred x.
+fn fill_repeats(text: &str) -> String {
+    let mut filled = String::new();
+    for (index, part) in text.split('‹').enumerate() {
+        let repeated = part.split_once('›').and_then(|(inside, after)| {
+            let (count, what) = inside.split_once(" × ")?;
+            Some(what.repeat(count.parse().ok()?) + after)
+        });
+        match repeated {
+            Some(repeated) if index > 0 => filled.push_str(&repeated),
+            _ if index > 0 => filled.extend(["‹", part]),
+            _ => filled.push_str(part),
+        }
+    }
+    filled
+}
+
+/// The query of a signed request. `signed` is the path and query that the back end signs beside its own parameters;
+/// `changes` are parameters that it sends and signs otherwise, `name=value`, or not at all, `-name`.
+fn signature_query(method: &str, signed: &str, body: &str, changes: &str) -> String {
+    let App { key, secret, .. } = apps().swap_remove(0);
+    let credentials = Credentials { key: &key, secret: &secret };
+    let own = signed_query(credentials, method, "", body.as_bytes(), unix_seconds());
+    let mut own: Vec<(String, String)> = own
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(name, _)| *name != "auth_signature")
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let mut signature = None;
+    for change in changes.split(' ').filter(|change| !change.is_empty()) {
+        match change.split_once('=') {
+            Some(("auth_signature", value)) => signature = Some(value.to_owned()),
+            Some((name, value)) => {
+                own.retain(|(other, _)| other != name);
+                own.push((name.to_owned(), time(value)));
+            }
+            None => own.retain(|(other, _)| Some(other.as_str()) != change.strip_prefix('-')),
+        }
+    }
+    let (path, query) = signed.split_once('?').unwrap_or((signed, ""));
+    let others = query.split('&').filter_map(|pair| pair.split_once('='));
+    let pairs = own.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(others);
+    let pairs: Vec<_> = pairs.collect();
+    let signature = signature.unwrap_or_else(|| request_signature(&secret, method, path, &pairs));
+    let own = own.iter().map(|(name, value)| format!("{name}={value}&"));
+    own.collect::<String>() + "auth_signature=" + &signature
+}
+
+/// `now-700`: seconds since the epoch.
+fn time(value: &str) -> String {
+    match value.strip_prefix("now") {
+        Some(offset) => unix_seconds().saturating_add_signed(offset.parse().unwrap()).to_string(),
+        None => value.to_owned(),
+    }
+}
+
+/// Whether a value is as written. `"‹any with text›"` stands for any string that has the text in it.
+fn is_like(expected: &Value, got: &Value) -> bool {
+    match (expected, got) {
+        (Value::String(expected), Value::String(got)) => {
+            let text = expected.strip_prefix("‹any with ").and_then(|rest| rest.strip_suffix('›'));
+            text.map_or(expected == got, |text| got.contains(text))
+        }
+        (Value::Object(expected), Value::Object(got)) => {
+            let has = |(name, value): (&String, &Value)| {
+                got.get(name).is_some_and(|got| is_like(value, got))
+            };
+            expected.len() == got.len() && expected.iter().all(has)
+        }
+        _ => expected == got,
+    }
+}
+
+fn play(file: &str, text: &str, cores: usize) {
+    let server = Running::with(|setup| setup.engine.cores = cores);
+    for dialogue in parse(text) {
+        let mut stage = Stage {
+            server: &server,
+            clients: BTreeMap::new(),
+            backend: None,
+            signed: None,
+            answer: None,
+        };
+        for step in &dialogue.steps {
+            // Shown where the test fails.
+            eprintln!("{file}:{} {}: {}", step.line, dialogue.title, step.text);
+            stage.play(step);
+        }
+        assert!(stage.answer.is_none(), "an answer that nobody reads");
+        stage.clients.values_mut().for_each(Client::check_alive);
+    }
+}
+
+fn check(name: &str) {
+    let (file, text) = ALL.iter().find(|(file, _)| *file == name).unwrap();
+    for cores in [1, CORES] {
+        play(file, text, cores);
+    }
+}
+
+#[test]
+fn authentication_goes_as_written() {
+    check("authentication.txt");
+}
+
+#[test]
+fn channels_go_as_written() {
+    check("channels.txt");
+}
+
+#[test]
+fn client_events_go_as_written() {
+    check("client_events.txt");
+}
+
+#[test]
+fn connecting_goes_as_written() {
+    check("connecting.txt");
+}
+
+#[test]
+fn envelopes_go_as_written() {
+    check("envelope.txt");
+}
+
+#[test]
+fn liveness_goes_as_written() {
+    check("liveness.txt");
+}
+
+#[test]
+fn subscribing_goes_as_written() {
+    check("subscribing.txt");
+}
+
+#[test]
+fn every_transcript_is_played() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let entries = fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(".txt")).collect();
+    names.sort_unstable();
+    assert_eq!(names, ALL.map(|(file, _)| file));
+    for (file, text) in ALL {
+        let dialogues = parse(text);
+        assert!(dialogues.iter().all(|dialogue| dialogue.steps.len() > 1), "{file}");
+    }
+}
+
+/// A dialogue after a client was greeted.
+fn play_greeted(steps: &str) {
+    let greeting = r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"‹socket_id›\",\"activity_timeout\":30}"}"#;
+    play("here", &format!("== t\nC> GET /app/key\nS< {greeting}\n{steps}"), 1);
+}
+
+#[test]
+#[should_panic(expected = "instead of")]
+fn a_message_that_is_otherwise_fails() {
+    play_greeted(
+        "C> {\"event\":\"pusher:ping\"}\nS< {\"event\":\"pusher:pong\",\"data\":{\"x\":1}}\n",
+    );
+}
+
+#[test]
+#[should_panic(expected = "left == right")]
+fn a_message_that_is_not_written_fails() {
+    play_greeted(
+        "C> {\"event\":\"x:y\"}\nC> {\"event\":\"pusher:subscribe\",\"data\":{\"channel\":\"a\"}}\n",
+    );
+}
+
+#[test]
+#[should_panic(expected = "instead of")]
+fn an_answer_that_is_otherwise_fails() {
+    play_greeted("H> GET /up\nH< 200 {\"health\":\"no\"}\n");
+}

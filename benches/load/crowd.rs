@@ -1,0 +1,265 @@
+//! The clients of one thread, and its loop.
+//!
+//! ```text
+//!   scenario ── open, send, close ──▶ Crowd ──▶ sockets
+//!      ▲                                │
+//!      └──────── Part: ready, message, gone, answered
+//! ```
+//!
+//! Knows no scenario; a [`Part`] is what one thread plays in it.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use socket2::{Domain, Protocol, Socket, Type};
+use stentor::MessageKind;
+
+use super::client::{Client, Heard, Keys, Listen, Voice};
+use super::clock::{Clock, NANOS_PER_SECOND, Nanos};
+use super::publisher::{PUBLISHER, Publisher};
+use super::target::Target;
+
+/// How many connections may be under way at once; more would overflow the listen queues of most servers.
+const MOST_OPENING: usize = 100;
+
+/// Clients that share a source address; the system's range of ports is a little larger.
+const CLIENTS_PER_ADDRESS: usize = 20_000;
+
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+/// epoll counts in milliseconds and rounds up: so near to the time, the loop spins.
+const SPIN: Nanos = 1_500_000;
+
+/// The longest wait between two looks at what the other threads do.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(10);
+
+/// After so much silence, what has not come will not come.
+const PATIENCE: Nanos = 3 * NANOS_PER_SECOND;
+
+/// What one thread plays in a scenario. Clients are known by their number.
+pub(crate) trait Part {
+    fn on_ready(&mut self, _id: usize, _at: Nanos, _voice: &mut Voice<'_>) {}
+    fn on_message(&mut self, _id: usize, _message: &[u8], _at: Nanos, _voice: &mut Voice<'_>) {}
+    fn on_gone(&mut self, id: usize, why: &str);
+    /// The publisher got an answer.
+    fn on_answered(&mut self, _status: u16) {}
+}
+
+/// The clients of one thread.
+pub(crate) struct Crowd {
+    poll: Poll,
+    events: Events,
+    clients: Slab<Client>,
+    pub(crate) publisher: Option<Publisher>,
+    buffer: Vec<u8>,
+    keys: Keys,
+    pub(crate) target: Arc<Target>,
+    pub(crate) clock: Clock,
+    /// Opened ever; says which source address is next.
+    opened: usize,
+    /// Open and subscribed now.
+    ready: usize,
+    /// Events of sockets ever.
+    heard: u64,
+    /// How many addresses clients come from in turn, however few they are.
+    pub(crate) least_addresses: usize,
+    /// Which thread this is, of how many.
+    pub(crate) index: usize,
+    pub(crate) threads: usize,
+}
+
+impl Crowd {
+    pub(crate) fn new(
+        target: Arc<Target>,
+        clock: Clock,
+        index: usize,
+        threads: usize,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            clients: Slab::new(),
+            publisher: None,
+            buffer: vec![0; READ_BUFFER_BYTES],
+            keys: Keys::new(clock.now() ^ ((index as u64) << 48)),
+            target,
+            clock,
+            opened: 0,
+            ready: 0,
+            heard: 0,
+            least_addresses: 1,
+            index,
+            threads,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// This thread's share of so many.
+    pub(crate) fn share(&self, of: usize) -> usize {
+        of / self.threads + usize::from(self.index < of % self.threads)
+    }
+
+    pub(crate) fn connect_publisher(&mut self) -> io::Result<()> {
+        self.publisher = Some(Publisher::connect(&self.target, self.poll.registry())?);
+        Ok(())
+    }
+
+    /// Begins a connection; the number it gets is the lowest that is free.
+    pub(crate) fn open(&mut self, channel: Option<Box<str>>) -> io::Result<usize> {
+        let source = self.source();
+        let mut stream = connect(self.target.address, source)?;
+        let entry = self.clients.vacant_entry();
+        let id = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(id), interest)?;
+        entry.insert(Client::new(stream, &self.target, channel, &mut self.keys)?);
+        self.opened += 1;
+        Ok(id)
+    }
+
+    /// Where the next client comes from; `None`: wherever the system likes.
+    fn source(&self) -> Option<Ipv4Addr> {
+        let number = self.opened * self.threads + self.index;
+        let turn = match self.least_addresses {
+            1 => number / CLIENTS_PER_ADDRESS,
+            addresses => number % addresses,
+        };
+        let host = u8::try_from(turn + 1).ok().filter(|_| turn > 0)?;
+        self.target.address.is_ipv4().then(|| Ipv4Addr::new(127, 0, 0, host))
+    }
+
+    /// Opens clients until there are so many and all are ready, or one is lost.
+    pub(crate) fn fill(
+        &mut self,
+        count: usize,
+        part: &mut dyn Part,
+        channel: &dyn Fn(usize) -> Option<Box<str>>,
+        go_on: &dyn Fn() -> bool,
+    ) -> io::Result<()> {
+        while self.ready < count && go_on() {
+            while self.clients.len() < count && self.clients.len() - self.ready < MOST_OPENING {
+                self.open(channel(self.clients.len()))?;
+            }
+            self.turn(LONGEST_WAIT, part)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message now.
+    pub(crate) fn send(&mut self, id: usize, kind: MessageKind, payload: &[u8]) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(id) else { return Ok(()) };
+        client.voice(&mut self.keys).send(kind, payload);
+        client.flush()
+    }
+
+    /// Begins the closing handshake of every client.
+    pub(crate) fn close_all(&mut self) {
+        for (_, client) in &mut self.clients {
+            client.voice(&mut self.keys).close();
+            // Who cannot be written to is gone already; the loop will hear of it.
+            let _ = client.flush();
+        }
+    }
+
+    /// Lets the part hear what is still to come, until it has all or nothing comes any more.
+    pub(crate) fn drain<P: Part>(
+        &mut self,
+        part: &mut P,
+        is_done: impl Fn(&Self, &mut P) -> bool,
+    ) -> io::Result<()> {
+        let (mut heard, mut heard_at) = (self.heard, self.clock.now());
+        while !is_done(self, part) && self.clock.now() < heard_at + PATIENCE {
+            self.turn(LONGEST_WAIT, part)?;
+            if self.heard != heard {
+                (heard, heard_at) = (self.heard, self.clock.now());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for sockets until that time at most, and lets the part hear what they say.
+    pub(crate) fn turn_until(&mut self, due: Nanos, part: &mut dyn Part) -> io::Result<()> {
+        let left = due.saturating_sub(self.clock.now());
+        let wait = if left <= SPIN { Duration::ZERO } else { Duration::from_nanos(left - SPIN) };
+        self.turn(wait.min(LONGEST_WAIT), part)
+    }
+
+    pub(crate) fn turn(&mut self, wait: Duration, part: &mut dyn Part) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, Some(wait)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        for event in &self.events {
+            self.heard += 1;
+            if event.token() == PUBLISHER {
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.handle(event, &mut |status| part.on_answered(status))?;
+                }
+                continue;
+            }
+            let id = event.token().0;
+            let Some(client) = self.clients.get_mut(id) else { continue };
+            let at = self.clock.now();
+            let mut end = None;
+            let (ready, keys) = (&mut self.ready, &mut self.keys);
+            let mut hear = |voice: &mut Voice<'_>, heard: Heard<'_>| match heard {
+                Heard::Ready => {
+                    *ready += 1;
+                    part.on_ready(id, at, voice);
+                }
+                Heard::Message(message) => part.on_message(id, message, at, voice),
+                Heard::Gone(why) => end = Some(why),
+            };
+            let mut listen = Listen { target: &self.target, keys, hear: &mut hear };
+            let is_ending = event.is_read_closed() || event.is_error();
+            let result = if event.is_readable() || is_ending {
+                client.read(is_ending, &mut self.buffer, &mut listen)
+            } else {
+                Ok(())
+            };
+            let result = result.and_then(|()| client.flush());
+            let end = end.or(result.err().map(|error| error.to_string()));
+            if let Some(why) = end {
+                let gone = self.clients.remove(id);
+                self.ready -= usize::from(gone.was_ready());
+                part.on_gone(id, &why);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Begins to connect, from an address of ours if one is given.
+fn connect(to: SocketAddr, from: Option<Ipv4Addr>) -> io::Result<mio::net::TcpStream> {
+    let stream = match from {
+        None => mio::net::TcpStream::connect(to)?,
+        Some(from) => {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&SocketAddr::new(IpAddr::V4(from), 0).into())?;
+            match socket.connect(&to.into()) {
+                Err(error)
+                    if error.raw_os_error()
+                        != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
+                {
+                    return Err(error);
+                }
+                _ => mio::net::TcpStream::from_std(socket.into()),
+            }
+        }
+    };
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// So many seconds from then.
+pub(crate) fn after(from: Nanos, seconds: u64) -> Nanos {
+    from.saturating_add(seconds.saturating_mul(NANOS_PER_SECOND))
+}

@@ -1,0 +1,57 @@
+//! A load generator: idle connections, fan-out, echo and churn, for any Pusher server and any plain WebSocket server
+//! of this machine. `cargo bench --bench load -- --help`.
+//!
+//! ```text
+//!   arguments ─▶ run ─┬─▶ server    start it, pin it, sample it (process), end it
+//!                     ├─▶ threads   one Crowd each: Clients, perhaps the Publisher; a Part plays the scenario
+//!                     │     idle · fanout · echo · churn                ▲ meet
+//!                     ├─▶ stage     where threads meet and `run` measures
+//!                     └─▶ report    table, and a record with machine, date, command
+//! ```
+//!
+//! Two rules make the figures honest. Time counts from when an event was due (`clock::Schedule`), so a server that stalls
+//! cannot hide it. And every payload carries its number (`payload`, `tally::Order`), so a server that drops, repeats or reorders fails.
+
+pub(crate) mod arguments;
+pub(crate) mod churn;
+pub(crate) mod client;
+pub(crate) mod clock;
+pub(crate) mod crowd;
+pub(crate) mod echo;
+pub(crate) mod fanout;
+pub(crate) mod idle;
+pub(crate) mod machine;
+pub(crate) mod payload;
+pub(crate) mod process;
+pub(crate) mod publisher;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod server;
+pub(crate) mod stage;
+pub(crate) mod tally;
+pub(crate) mod target;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::Arguments;
+
+fn main() -> ExitCode {
+    let report = match run::run(&Arguments::parse()) {
+        Ok(report) => report,
+        Err(error) => {
+            report::tell(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    report::say(&report.table());
+    if let Some(files) = &report.recorded {
+        report::tell(&format!("recorded {files}"));
+    }
+    if report.faults.is_none() {
+        return ExitCode::SUCCESS;
+    }
+    report::tell(&format!("THE SERVER FAILED, nothing is recorded: {}", report.faults));
+    ExitCode::FAILURE
+}

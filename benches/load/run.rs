@@ -1,0 +1,158 @@
+//! One run: server, threads, meetings, report. Knows no scenario but by name.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use super::arguments::{Arguments, Scenario, Shared};
+use super::clock::{self, Clock};
+use super::crowd::{Crowd, after};
+use super::report::{Report, Setting};
+use super::server::Server;
+use super::stage::Stage;
+use super::target::{App, Target};
+use super::{churn, echo, fanout, idle, machine};
+
+/// What all scenarios need.
+pub(crate) struct Context {
+    pub(crate) clock: Clock,
+    pub(crate) target: Arc<Target>,
+    pub(crate) server: Server,
+    pub(crate) threads: usize,
+    pub(crate) stage: Stage,
+    /// Sets the channels of this run apart from those of others on the same server.
+    pub(crate) run_id: String,
+}
+
+/// Runs a scenario, and records it if that was asked and the server made no mistake.
+pub(crate) fn run(arguments: &Arguments) -> io::Result<Report> {
+    let scenario = &arguments.scenario;
+    let shared = scenario.shared();
+    let clock = Clock::start();
+    let setting = setting(shared);
+    let target = Arc::new(target(shared)?);
+    let descriptors = machine::raise_descriptors()?;
+    machine::check_descriptors(descriptors, scenario.connections())?;
+    let limit = descriptors.map(|limit| limit.to_string());
+    let server = start(shared, &target, clock)?;
+    if let Some(cores) = cores(shared.client_core.as_deref())? {
+        machine::pin_self(&cores)?;
+    }
+    let threads = usize::from(shared.threads);
+    let deadline = after(clock.now(), shared.deadline);
+    let stage = Stage::new(threads, clock, deadline);
+    let run_id = format!("{:x}{:x}", setting.unix_seconds, std::process::id());
+    let context = Context { clock, target, server, threads, stage, run_id };
+    let mut report = match scenario {
+        Scenario::Idle(idle) => idle::run(&context, idle)?,
+        Scenario::Fanout(fanout) => fanout::run(&context, fanout)?,
+        Scenario::Echo(echo) => echo::run(&context, echo)?,
+        Scenario::Churn(churn) => churn::run(&context, churn)?,
+    };
+    if !context.server.is_known() {
+        report.remarks.push(
+            "Neither --pid nor --spawn was given: the server's costs are not known.".to_owned(),
+        );
+    }
+    report.remarks.push(format!("Open files: {}.", limit.as_deref().unwrap_or("no limit")));
+    report.remarks.extend(shared.note.clone());
+    if let Some(name) = shared.record.as_ref().filter(|_| report.faults.is_none()) {
+        report.recorded = Some(report.record(&shared.records, name, &setting)?);
+    }
+    Ok(report)
+}
+
+fn target(shared: &Shared) -> io::Result<Target> {
+    let app = || App {
+        id: shared.app_id.clone(),
+        key: shared.key.clone(),
+        secret: shared.secret.clone(),
+    };
+    match (&shared.pusher, &shared.plain) {
+        (Some(url), _) => Target::parse(url, Some(app())),
+        (None, Some(url)) => Target::parse(url, None),
+        (None, None) => Err(io::Error::other("name a server: --pusher URL or --plain URL")),
+    }
+}
+
+fn cores(text: Option<&str>) -> io::Result<Option<Vec<usize>>> {
+    text.map(machine::read_cores).transpose().map_err(io::Error::other)
+}
+
+fn start(shared: &Shared, target: &Target, clock: Clock) -> io::Result<Server> {
+    let cores = cores(shared.server_core.as_deref())?;
+    match &shared.spawn {
+        Some(command) => Server::spawn(command, cores.as_deref(), target.address, clock),
+        None => Server::running(shared.pid, cores.as_deref(), clock),
+    }
+}
+
+fn setting(shared: &Shared) -> Setting {
+    Setting {
+        unix_seconds: clock::unix_seconds(),
+        machine: machine::describe(),
+        load_average: machine::load_average(),
+        server: shared.server_name.clone(),
+        command: command(std::env::args().skip(1)),
+    }
+}
+
+/// The command that repeats the run, without what is nobody's business, stands beside it, or is cargo's.
+pub(crate) fn command(arguments: impl Iterator<Item = String>) -> String {
+    let mut command = "cargo bench --bench load --".to_owned();
+    let mut arguments = arguments.filter(|argument| argument != "--bench");
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--note" | "--server-name" => drop(arguments.next()),
+            "--secret" => {
+                command.push_str(" --secret …");
+                arguments.next();
+            }
+            argument => {
+                command.push(' ');
+                command.push_str(&quoted(argument));
+            }
+        }
+    }
+    command
+}
+
+fn quoted(argument: &str) -> String {
+    if argument.contains(' ') { format!("'{argument}'") } else { argument.to_owned() }
+}
+
+/// Runs one thread of the generator for each crowd, and `conduct` on this one; gives back what each thread found.
+pub(crate) fn with_threads<T: Send>(
+    context: &Context,
+    play: impl Fn(&mut Crowd) -> io::Result<T> + Sync,
+    conduct: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Vec<T>> {
+    let stage = &context.stage;
+    let one = |index: usize| -> io::Result<T> {
+        let target = Arc::clone(&context.target);
+        let mut crowd = Crowd::new(target, context.clock, index, context.threads)?;
+        let result = play(&mut crowd);
+        if result.is_err() {
+            stage.fail();
+        }
+        result
+    };
+    thread::scope(|scope| {
+        let one = &one;
+        let threads: Vec<_> =
+            (0..context.threads).map(|index| scope.spawn(move || one(index))).collect();
+        let conducted = conduct();
+        if conducted.is_err() {
+            stage.fail();
+        }
+        let joined = |thread: thread::ScopedJoinHandle<'_, io::Result<T>>| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a thread of the generator panicked")))
+        };
+        let found: Vec<io::Result<T>> = threads.into_iter().map(joined).collect();
+        // What a thread says of its failure tells more than that one failed.
+        let found = found.into_iter().collect::<io::Result<Vec<T>>>()?;
+        conducted.map(|()| found)
+    })
+}

@@ -1,0 +1,109 @@
+//! Where the threads of a scenario meet, and the main thread measures while they wait.
+//!
+//! ```text
+//!   thread 0 ── fill ──┐ meet        ┌── load ──┐ meet        ┌── …
+//!   thread 1 ── fill ──┤             ├── load ──┤             ├── …
+//!   main ──────────── gather: sample ┘         gather: sample ┘
+//! ```
+//!
+//! Who waits goes on reading its sockets. Whoever fails sets all free, so nobody waits for ever.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use super::clock::{Clock, Nanos};
+use super::crowd::{Crowd, Part};
+
+/// How often the main thread looks whether all have come.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// One meeting place for one scenario.
+pub(crate) struct Stage {
+    threads: usize,
+    clock: Clock,
+    /// When the whole scenario must be over.
+    deadline: Nanos,
+    main: Thread,
+    /// Arrivals of all threads at all meetings so far.
+    arrived: AtomicUsize,
+    /// Meetings that are over.
+    released: AtomicUsize,
+    has_failed: AtomicBool,
+    /// Deliveries of all threads so far.
+    pub(crate) delivered: AtomicU64,
+    /// Events sent so far; for those who wait until the load is over.
+    pub(crate) sent: AtomicU64,
+    /// Whether the load is over.
+    pub(crate) is_over: AtomicBool,
+}
+
+impl Stage {
+    /// Belongs to the calling thread, which alone may gather.
+    pub(crate) fn new(threads: usize, clock: Clock, deadline: Nanos) -> Self {
+        Self {
+            threads,
+            clock,
+            deadline,
+            main: thread::current(),
+            arrived: AtomicUsize::new(0),
+            released: AtomicUsize::new(0),
+            has_failed: AtomicBool::new(false),
+            delivered: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether there is still a reason to go on.
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.has_failed.load(Ordering::Relaxed) && self.clock.now() < self.deadline
+    }
+
+    pub(crate) fn fail(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
+        self.main.unpark();
+    }
+
+    /// Arrives, and goes on turning until the main thread has measured.
+    pub(crate) fn meet(&self, crowd: &mut Crowd, part: &mut dyn Part) -> io::Result<()> {
+        let number = self.arrived.fetch_add(1, Ordering::Relaxed) / self.threads;
+        self.main.unpark();
+        while self.released.load(Ordering::Acquire) <= number {
+            if !self.goes_on() {
+                return Err(io::Error::other("the scenario was given up"));
+            }
+            crowd.turn(Duration::from_millis(10), part)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all threads meet, measures, and lets them go.
+    pub(crate) fn gather<T>(&self, measure: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let meeting = self.released.load(Ordering::Relaxed);
+        while self.arrived.load(Ordering::Relaxed) < (meeting + 1) * self.threads {
+            if self.has_failed.load(Ordering::Relaxed) {
+                return Err(io::Error::other("a thread failed"));
+            }
+            if !self.goes_on() {
+                return Err(io::Error::other("it took longer than --deadline allows"));
+            }
+            thread::park_timeout(LOOK_EVERY);
+        }
+        let measured = measure();
+        if measured.is_err() {
+            self.fail();
+        }
+        self.released.fetch_add(1, Ordering::Release);
+        measured
+    }
+}
+
+/// Passes time while others work: the measured server, not we.
+pub(crate) fn pause(clock: Clock, time: Duration) {
+    let end = clock.now() + super::clock::nanos(time);
+    while clock.now() < end {
+        thread::park_timeout(Duration::from_nanos(end - clock.now().min(end)));
+    }
+}

@@ -1,0 +1,337 @@
+//! The load generator's own honesty: that its bookkeeping finds what is wrong, and that a server that drops, repeats,
+//! reorders or refuses cannot pass. Needs the feature `pusher`.
+#![cfg(feature = "pusher")]
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+#[path = "../benches/load/main.rs"]
+#[expect(dead_code, reason = "its `main` and what only that prints belong to `cargo bench`")]
+mod load;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use clap::Parser as _;
+use stentor::pusher::{App, Apps, Directory, Options, Pusher};
+use stentor::{Conn, Handler, Message, Server, Stopper};
+
+use load::arguments::Arguments;
+use load::clock::{Schedule, date};
+use load::payload::{LEAST_BYTES, Payloads, Stamp};
+use load::report::Report;
+use load::tally::{Faults, Latencies, Order, slope};
+use load::target::Target;
+use load::{machine, process, publisher, report, run};
+
+/// A server on a thread of its own; it ends with the test.
+struct Running {
+    address: SocketAddr,
+    stopper: Stopper,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn plain<H: Handler>(make: impl Fn() -> H + Send + Sync + 'static) -> Self {
+        Self::start(|server| server.run(move |_core| make()).unwrap())
+    }
+
+    fn pusher() -> Self {
+        let apps = Arc::new(Apps::new(vec![App::new("1", "app-key", "app-secret")]).unwrap());
+        let options = Arc::new(Options::default());
+        Self::start(|server| {
+            let make = move |_core| {
+                (Pusher::new(Arc::clone(&apps), Arc::clone(&options)), Directory::new())
+            };
+            server.run_with(make).unwrap();
+        })
+    }
+
+    fn start(run: impl FnOnce(Server) + Send + 'static) -> Self {
+        let options = stentor::Options { cores: 1, ..stentor::Options::default() };
+        let server = Server::bind_with((Ipv4Addr::LOCALHOST, 0), options).unwrap();
+        let (address, stopper) = (server.local_addr(), server.stopper());
+        Self { address, stopper, thread: Some(thread::spawn(move || run(server))) }
+    }
+
+    fn load(&self, scenario: &str, kind: &str, more: &str) -> Report {
+        let line = format!("load {scenario} --{kind} ws://{} --deadline 60 {more}", self.address);
+        run::run(&Arguments::parse_from(line.split_whitespace())).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Echoes, but does with every tenth message as it was told.
+struct Echo {
+    count: usize,
+    kept: Option<String>,
+    tenth: Tenth,
+}
+
+#[derive(Clone, Copy)]
+enum Tenth {
+    Dropped,
+    Garbled,
+    Kept,
+    Late,
+    Twice,
+}
+
+impl Echo {
+    fn new(tenth: Tenth) -> Self {
+        Self { count: 0, kept: None, tenth }
+    }
+}
+
+impl Handler for Echo {
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: Message<'_>) {
+        self.count += 1;
+        let text = message.text().unwrap_or_default().to_owned();
+        match self.tenth {
+            Tenth::Dropped if self.count.is_multiple_of(10) => return,
+            Tenth::Garbled if self.count.is_multiple_of(10) => {
+                return conn.send(text.replace('x', "y"));
+            }
+            Tenth::Late if self.count.is_multiple_of(10) => return self.kept = Some(text),
+            Tenth::Twice if self.count.is_multiple_of(10) => conn.send(text.clone()),
+            _ => {}
+        }
+        conn.send(text);
+        if let Some(kept) = self.kept.take() {
+            conn.send(kept);
+        }
+    }
+}
+
+/// All hear what one says.
+struct Room;
+
+impl Handler for Room {
+    fn on_open(&mut self, conn: &mut Conn<'_>) {
+        conn.subscribe("room").unwrap();
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: Message<'_>) {
+        conn.publish("room", message).unwrap();
+    }
+}
+
+fn check_echo(tenth: Tenth) -> Faults {
+    let server = Running::plain(move || Echo::new(tenth));
+    server
+        .load("echo", "plain", "--connections 1 --depth 4 --rate 200 --seconds 1 --warm-up 0")
+        .faults
+}
+
+#[test]
+fn honest_servers_pass_every_scenario() {
+    let brief = "--seconds 1 --warm-up 1";
+    let echo = Running::plain(|| Echo::new(Tenth::Kept));
+    assert_eq!(echo.load("echo", "plain", brief).faults, Faults::default());
+    let room = Running::plain(|| Room);
+    let fanout = format!("--connections 30 --rate 50 --threads 2 {brief}");
+    assert_eq!(room.load("fanout", "plain", &fanout).faults, Faults::default());
+    let pusher = Running::pusher();
+    for more in ["--channels 3", "--flat-out"] {
+        let report = pusher.load("fanout", "pusher", &format!("{fanout} {more}"));
+        assert_eq!(report.faults, Faults::default());
+        let deliveries = report.figures.iter().find(|figure| figure.name == "deliveries");
+        assert!(deliveries.unwrap().value >= 30.0 * 10.0, "{}", report.table());
+    }
+    assert_eq!(pusher.load("echo", "pusher", brief).faults, Faults::default());
+    assert_eq!(
+        pusher.load("churn", "pusher", &format!("--rate 100 {brief}")).faults,
+        Faults::default()
+    );
+    let idle = "--from 20 --to 50 --settle 0 --window 1 --own-channel private";
+    assert_eq!(pusher.load("idle", "pusher", idle).faults, Faults::default());
+}
+
+#[test]
+fn server_that_drops_messages_fails() {
+    assert!(check_echo(Tenth::Dropped).missing > 0);
+}
+
+#[test]
+fn server_that_garbles_messages_fails() {
+    assert!(check_echo(Tenth::Garbled).garbled > 0);
+}
+
+#[test]
+fn server_that_swaps_messages_fails() {
+    assert!(check_echo(Tenth::Late).repeated > 0);
+}
+
+#[test]
+fn server_that_repeats_messages_fails() {
+    assert!(check_echo(Tenth::Twice).repeated + check_echo(Tenth::Twice).unknown > 0);
+}
+
+#[test]
+fn publisher_whose_secret_is_wrong_fails() {
+    let server = Running::pusher();
+    let faults = server
+        .load("fanout", "pusher", "--connections 2 --secret no --seconds 1 --warm-up 0")
+        .faults;
+    assert!(faults.refused > 0, "{faults}");
+}
+
+#[test]
+fn unknown_app_fails() {
+    let server = Running::pusher();
+    let faults =
+        server.load("churn", "pusher", "--key no --rate 20 --seconds 1 --warm-up 0").faults;
+    assert!(faults.lost > 0 && faults.first_loss.as_ref().unwrap().contains("4001"), "{faults}");
+}
+
+#[test]
+fn records_are_written_only_of_runs_without_faults() {
+    let folder = std::env::temp_dir().join(format!("stentor-load-{}", std::process::id()));
+    let more = format!(
+        "--connections 2 --seconds 1 --warm-up 0 --record try --records {}",
+        folder.display()
+    );
+    let good = Running::plain(|| Echo::new(Tenth::Kept)).load("echo", "plain", &more);
+    assert!(good.recorded.is_some());
+    let files = std::fs::read_dir(&folder).unwrap().count();
+    let bad = Running::plain(|| Echo::new(Tenth::Garbled)).load("echo", "plain", &more);
+    assert_eq!((files, bad.recorded), (2, None));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+fn check_order(sequences: &[u64], sent: u64) -> Faults {
+    let (mut order, mut faults) = (Order::default(), Faults::default());
+    sequences.iter().for_each(|sequence| order.take(*sequence, &mut faults));
+    order.end(sent, &mut faults);
+    faults
+}
+
+#[test]
+fn order_counts_what_is_missing_repeated_and_unknown() {
+    assert!(check_order(&[0, 1, 2], 3).is_none());
+    assert_eq!(check_order(&[0, 2, 3], 4).missing, 1);
+    assert_eq!(check_order(&[0, 1], 4).missing, 2);
+    assert_eq!(check_order(&[], 2).missing, 2);
+    assert_eq!(check_order(&[0, 1, 1], 2).repeated, 1);
+    assert_eq!(check_order(&[0, 2, 1], 3).repeated, 1);
+    assert_eq!(check_order(&[0, 1, 2], 2).unknown, 1);
+}
+
+#[test]
+fn payloads_carry_their_numbers_through_any_envelope() {
+    let payloads = Payloads::new(LEAST_BYTES + 7);
+    let stamp = Stamp { sequence: 0xfeed, intended: u64::MAX };
+    let mut out = b"{\"data\":\"".to_vec();
+    payloads.write(stamp, &mut out);
+    out.extend_from_slice(b"\"}");
+    assert_eq!(payloads.read(&out), Some(stamp));
+    for at in 9..out.len() - 2 {
+        let mut bad = out.clone();
+        bad[at] ^= 1;
+        assert_ne!(payloads.read(&bad), Some(stamp), "byte {at}");
+    }
+    assert_eq!(payloads.read(&out[..out.len() - 3]), None);
+}
+
+#[test]
+fn latencies_count_from_when_things_were_due() {
+    let schedule = Schedule { start: 1_000, per_second: 1_000.0 };
+    assert_eq!(schedule.due(3), 3_001_000);
+    // A server that stalls for a second delays a thousand events: each is late by what is left of the second.
+    let mut latencies = Latencies::new();
+    (0..1_000).for_each(|n| latencies.record(schedule.due(n), 1_000_001_000));
+    let half = latencies.at_percent(50.0);
+    assert!((495_000_000..505_000_000).contains(&half), "{half}");
+    assert!((999_000_000..1_001_000_000).contains(&latencies.max()));
+}
+
+#[test]
+fn latencies_of_threads_add_up() {
+    let (mut one, mut other) = (Latencies::new(), Latencies::new());
+    (0..99).for_each(|_| one.record(0, 1_000));
+    other.record(0, 1_000_000);
+    one.add(&other);
+    assert_eq!((one.count(), one.at_percent(99.0)), (100, 1_000));
+    assert!(one.max() >= 1_000_000);
+}
+
+#[test]
+fn slope_leaves_out_what_both_sizes_have_in_common() {
+    assert_eq!(slope((1_000, 5_000_000), (3_000, 5_200_000)), Some(100.0));
+    assert_eq!(slope((5, 1), (5, 2)), None);
+    assert_eq!(slope((0, 500), (100, 300)), Some(-2.0));
+}
+
+#[test]
+fn only_this_machine_is_loaded() {
+    for url in [
+        "ws://192.0.2.1:80",
+        "ws://example.com:80",
+        "wss://127.0.0.1:1",
+        "ws://127.0.0.1",
+        "ws://[2001:db8::1]:1",
+    ] {
+        assert!(Target::parse(url, None).is_err(), "{url}");
+    }
+    assert_eq!(Target::parse("ws://127.9.9.9:80/a/b/", None).unwrap().path(), "/a/b");
+    assert_eq!(Target::parse("ws://[::1]:80", None).unwrap().path(), "/");
+}
+
+#[test]
+fn process_accounts_are_read_past_any_name() {
+    let stat = "42 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0";
+    let cpu = process::cpu_of(stat).unwrap();
+    assert_eq!((cpu.user, cpu.system), (2.5, 0.5));
+    assert!(process::cpu_of("42 (a) S 1 2").is_none());
+    assert_eq!(process::bytes_of("Rss:  12 kB\nPss: 3 kB\n", "Pss:"), 3 * 1024);
+    let sockets = "TCP: inuse 4 orphan 0 tw 3 alloc 4 mem 2\n";
+    assert_eq!(process::kernel_bytes("SUnreclaim:  10 kB\n", sockets), 10 * 1024 + 2 * 4096);
+}
+
+#[test]
+fn own_process_can_be_sampled() {
+    let sample = process::sample(std::process::id()).unwrap();
+    assert!(sample.memory.private > 0 && sample.memory.resident >= sample.memory.private);
+}
+
+#[test]
+fn responses_are_taken_one_by_one() {
+    let one = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec();
+    let length = one.len();
+    let check = |bytes: &[u8]| publisher::whole_response(bytes).unwrap();
+    assert_eq!(check(&[&one[..], b"HTTP"].concat()), Some((200, length)));
+    assert_eq!(check(&one[..length - 1]), None);
+    let chunked = b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    assert_eq!(check(chunked), Some((503, chunked.len())));
+    assert_eq!(check(&chunked[..chunked.len() - 2]), None);
+    assert!(publisher::whole_response(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").is_err());
+}
+
+#[test]
+fn recorded_commands_keep_secrets() {
+    let words =
+        ["fanout", "--secret", "s3", "--note", "n", "--spawn", "a b", "--bench"].map(str::to_owned);
+    assert_eq!(
+        run::command(words.into_iter()),
+        "cargo bench --bench load -- fanout --secret … --spawn 'a b'"
+    );
+}
+
+#[test]
+fn figures_are_written_for_people() {
+    assert_eq!(
+        [0.0, 12.0, 12.345, 0.01234, 1_234_567.8, -1_234.0].map(report::grouped),
+        ["0", "12", "12.35", "0.0123", "1 234 568", "-1 234"]
+    );
+    assert_eq!(
+        [0, 951_782_400, 1_709_164_800, 1_735_689_599].map(date),
+        ["1970-01-01", "2000-02-29", "2024-02-29", "2024-12-31"]
+    );
+    assert_eq!(machine::read_cores("0,2-3"), Ok(vec![0, 2, 3]));
+    assert!(machine::read_cores("a").is_err());
+}

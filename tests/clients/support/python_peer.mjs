@@ -1,0 +1,43 @@
+// What a test in another language needs of us: a server, and pusher-js clients that say what they hear.
+//
+// The argument is the address of the application that signs for the clients. First line out:
+// `{"port":…,"apps":[…],"socket_ids":[…]}`. Then it does what it reads, a JSON line each, for both clients:
+//
+//   {"do":"subscribe","channel":…}   answered by {"done":"subscribe","channel":…}
+//
+// and says each event that a client hears: `{"client":0,"channel":…,"event":…,"data":…}`. It ends when its input ends.
+
+import readline from 'node:readline';
+
+import { NodeClients } from './node_clients.mjs';
+import { APPS, Server } from './server.mjs';
+import { SOON, within } from './wait.mjs';
+
+const [backEnd] = process.argv.slice(2);
+const USERS = ['ann', 'bob'];
+const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+
+const server = await Server.start();
+const source = new NodeClients();
+const clients = [];
+const socketIds = [];
+for (const [index, user] of USERS.entries()) {
+    const client = await source.open({ kind: 'pusher-js', key: APPS[0].key, port: server.port, backEnd, user });
+    socketIds.push(await within(SOON, 'a connection', client.connected()));
+    client.onEvent((event) => say({ client: index, ...event }));
+    clients.push(client);
+}
+say({ port: server.port, apps: APPS, socket_ids: socketIds });
+
+const orders = {
+    async subscribe({ channel }) {
+        for (const client of clients) await within(SOON, `a subscription to ${channel}`, client.subscribe(channel));
+    },
+};
+for await (const line of readline.createInterface({ input: process.stdin })) {
+    const order = JSON.parse(line);
+    await orders[order.do](order);
+    say({ done: order.do, ...order });
+}
+clients.forEach((client) => client.close());
+await server.stop();

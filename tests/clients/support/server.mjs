@@ -1,0 +1,125 @@
+// A stentor of our own: its settings, its start, its end.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+import { inProject, PusherSdk } from './packages.mjs';
+import { SOON, within } from './wait.mjs';
+
+const BINARY = process.env.STENTOR_BIN ?? inProject('target/release/stentor');
+
+/** Ids are digits because the Python SDK insists on it. */
+export const APPS = [
+    { id: '101', key: 'first-key', secret: 'first-secret' },
+    { id: '202', key: 'second-key', secret: 'second-secret' },
+    { id: '303', key: 'silent-key', secret: 'silent-secret' },
+];
+/** What an app has set besides; the others leave all as it is. */
+const SET = { 303: 'client_events = false' };
+
+const SETTINGS = `
+[server]
+host = "127.0.0.1"
+cores = 4
+${APPS.map(({ id, key, secret }) => `
+[[apps]]
+id = "${id}"
+key = "${key}"
+secret = "${secret}"
+${SET[id] ?? ''}`).join('')}
+`;
+
+/** A running server. It ends when `stop` is called, and with this process at the latest. */
+export class Server {
+    /** With the apps above, on four cores, on a free port. */
+    static async start() {
+        const server = Server.#inFolder();
+        const file = path.join(server.folder, 'stentor.toml');
+        fs.writeFileSync(file, SETTINGS);
+        server.arguments = ['--config', file];
+        await server.#run(0);
+        return server;
+    }
+
+    /** As it is with nothing set, but for the port. */
+    static async startWithDefaults() {
+        const server = Server.#inFolder();
+        server.arguments = [];
+        await server.#run(0);
+        return server;
+    }
+
+    /** In a folder of its own, so that no settings file of this machine has a say. */
+    static #inFolder() {
+        const server = new Server();
+        server.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'stentor-clients-'));
+        return server;
+    }
+
+    async #run(port) {
+        this.output = '';
+        const words = [...this.arguments, '--port', String(port)];
+        this.child = spawn(BINARY, words, { cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'] });
+        this.killer = () => this.child.kill('SIGKILL');
+        process.on('exit', this.killer);
+        this.ended = new Promise((resolve) => this.child.on('close', (code, signal) => resolve({ code, signal })));
+        const note = (bytes) => {
+            this.output += bytes;
+        };
+        this.child.stdout.on('data', note);
+        this.child.stderr.on('data', note);
+        const [, found] = await this.#says(/\/\/127\.0\.0\.1:(\d+)/);
+        this.port = Number(found);
+    }
+
+    /** Waits until it has printed something like this. */
+    #says(pattern) {
+        return within(SOON, `the server to print ${pattern}`, new Promise((resolve, reject) => {
+            const look = () => {
+                const match = pattern.exec(this.output);
+                if (match) resolve(match);
+            };
+            this.child.stdout.on('data', look);
+            this.child.stderr.on('data', look);
+            this.child.on('error', reject);
+            this.ended.then(({ code }) => reject(new Error(`the server ended with ${code}:\n${this.output}`)));
+            look();
+        }));
+    }
+
+    /** Asks it politely; it must end by itself, in time, and with success. */
+    async terminate() {
+        this.child.kill('SIGTERM');
+        const end = await within(SOON, 'the server to end after SIGTERM', this.ended);
+        process.off('exit', this.killer);
+        assert.deepEqual(end, { code: 0, signal: null }, this.output);
+        assert.doesNotMatch(this.output, /panicked/);
+    }
+
+    async stop() {
+        await this.terminate();
+        fs.rmSync(this.folder, { recursive: true });
+    }
+
+    /** Ends it and starts it again on the same port. */
+    async restart() {
+        await this.terminate();
+        await this.#run(this.port);
+    }
+
+    /** The lines that it prints for a Laravel application's `.env`. */
+    async environment() {
+        await this.#says(/^\s*REVERB_SCHEME=.*$/m);
+        const lines = [...this.output.matchAll(/^\s*(REVERB_[A-Z_]+)=(.*)$/gm)];
+        return Object.fromEntries(lines.map(([, name, value]) => [name, value]));
+    }
+
+    /** The official SDK, as a back end of one of the apps uses it. */
+    sdk(app = APPS[0], changes = {}) {
+        const { id: appId, key, secret } = app;
+        return new PusherSdk({ appId, key, secret, host: '127.0.0.1', port: this.port, ...changes });
+    }
+}

@@ -1,0 +1,163 @@
+//! Everything the later stages need, under `target/verify` (apt's packages apart), once.
+//!
+//! | what | where | from |
+//! |---|---|---|
+//! | Chromium, Python 2.7 | the system | apt |
+//! | the JavaScript clients | `clients/node_modules` | `tests/clients/package-lock.json` |
+//! | the Python SDK | `python` | `tests/clients/requirements.txt` |
+//! | the Autobahn test suite | `autobahn` | `tests/conformance/requirements.txt` |
+//!
+//! Beside each lies a stamp: the text of what was asked for. The same text means nothing to do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::apt;
+use crate::machine::{Site, first_that_runs, runs};
+use crate::stage::{Job, Trouble, Verdict};
+
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+/// The last virtualenv that can make an environment for Python 2.7.
+const VIRTUALENV: &str = "virtualenv==20.21.1";
+const PYTHON3: &[&str] = &["python3", "/usr/bin/python3"];
+const PYTHON2: &[&str] = &["/usr/bin/python2.7", "python2.7"];
+/// An environment needs pip, which Debian packs apart; one of the suite's packages is written in C.
+const CAN_MAKE_ENVIRONMENTS: &str = "import ensurepip, venv";
+const CAN_COMPILE: &str =
+    "import os, sysconfig; open(os.path.join(sysconfig.get_config_var('INCLUDEPY'), 'Python.h'))";
+
+pub(crate) fn install(job: &mut Job<'_>) -> Verdict {
+    apt::install(job, &missing_packages())?;
+    clients(job)?;
+    python_sdk(job)?;
+    autobahn(job)
+}
+
+pub(crate) fn chromium() -> Option<String> {
+    first_that_runs(&["/usr/bin/chromium", "chromium"], &["--version"])
+}
+
+/// The Python that has the SDK.
+pub(crate) fn python(site: &Site) -> PathBuf {
+    site.tools.join("python/bin/python")
+}
+
+/// The one on the path, or ours.
+pub(crate) fn wstest(site: &Site) -> Option<PathBuf> {
+    let ours = site.tools.join("autobahn/bin/wstest");
+    [PathBuf::from("wstest"), ours].into_iter().find(|program| runs(program, &["--help"]))
+}
+
+pub(crate) fn clients_folder(site: &Site) -> PathBuf {
+    site.tools.join("clients")
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    if chromium().is_none() {
+        packages.push("chromium");
+    }
+    if !runs("strace", &["--version"]) {
+        packages.push("strace");
+    }
+    if first_that_runs(PYTHON3, &["-c", CAN_MAKE_ENVIRONMENTS]).is_none() {
+        packages.push("python3-venv");
+    }
+    if !runs("wstest", &["--help"]) && python2().is_none() {
+        packages.extend(["python2.7", "python2.7-dev"]);
+    }
+    packages
+}
+
+fn python2() -> Option<String> {
+    first_that_runs(PYTHON2, &["-c", CAN_COMPILE])
+}
+
+fn python3() -> Result<String, Trouble> {
+    let found = first_that_runs(PYTHON3, &["-c", CAN_MAKE_ENVIRONMENTS]);
+    found
+        .ok_or_else(|| Trouble::Failed("there is no python3 that can make environments".to_owned()))
+}
+
+fn clients(job: &mut Job<'_>) -> Verdict {
+    let source = job.site.root.join("tests/clients");
+    let folder = clients_folder(job.site);
+    let files = ["package.json", "package-lock.json", ".npmrc"];
+    once(job, "JavaScript clients", &folder, &files.map(|file| source.join(file)), |job| {
+        for file in files {
+            fs::copy(source.join(file), folder.join(file))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+        job.must(npm, LIMIT).map(|_| ())
+    })
+}
+
+fn python_sdk(job: &mut Job<'_>) -> Verdict {
+    let wanted = job.site.root.join("tests/clients/requirements.txt");
+    let folder = job.site.tools.join("python");
+    once(job, "Python SDK", &folder, std::slice::from_ref(&wanted), |job| {
+        environment(job, &folder)?;
+        pip(job, &folder, &["--requirement"], Some(&wanted))
+    })
+}
+
+fn autobahn(job: &mut Job<'_>) -> Verdict {
+    if runs("wstest", &["--help"]) {
+        job.note("Autobahn: wstest is on the path");
+        return Ok(());
+    }
+    let Some(python2) = python2() else {
+        job.note("!! Autobahn: there is no Python 2.7 with headers, so no wstest");
+        return Ok(());
+    };
+    let wanted = job.site.root.join("tests/conformance/requirements.txt");
+    let folder = job.site.tools.join("autobahn");
+    once(job, "Autobahn", &folder, std::slice::from_ref(&wanted), |job| {
+        let maker = job.site.tools.join("virtualenv");
+        environment(job, &maker)?;
+        pip(job, &maker, &[VIRTUALENV], None)?;
+        let mut virtualenv = Command::new(maker.join("bin/virtualenv"));
+        virtualenv.args(["--python", &python2]).arg(&folder);
+        job.must(virtualenv, LIMIT)?;
+        pip(job, &folder, &["--requirement"], Some(&wanted))
+    })
+}
+
+/// Does it unless the folder's stamp says that the same was done before. A run that was cut short leaves no stamp.
+fn once(
+    job: &mut Job<'_>,
+    what: &str,
+    folder: &Path,
+    inputs: &[PathBuf],
+    install: impl FnOnce(&mut Job<'_>) -> Verdict,
+) -> Verdict {
+    let stamp = folder.join("stamp");
+    let texts: Result<Vec<String>, _> = inputs.iter().map(fs::read_to_string).collect();
+    // Environments hold absolute paths: a folder that was moved is not the same.
+    let wanted = format!("{}\n{}", folder.display(), texts?.join("\n"));
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        job.note(&format!("{what}: all there"));
+        return Ok(());
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    install(job)?;
+    Ok(fs::write(stamp, wanted)?)
+}
+
+fn environment(job: &mut Job<'_>, folder: &Path) -> Verdict {
+    let mut venv = Command::new(python3()?);
+    venv.args(["-m", "venv"]).arg(folder);
+    job.must(venv, LIMIT).map(|_| ())
+}
+
+fn pip(job: &mut Job<'_>, folder: &Path, arguments: &[&str], file: Option<&Path>) -> Verdict {
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet"]).args(arguments).args(file);
+    job.must(pip, LIMIT).map(|_| ())
+}

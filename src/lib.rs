@@ -57,3 +57,12 @@ pub use reactor::handler::{
 pub use reactor::options::{Options, Patience};
 pub use server::{Publisher, Server, Stopper};
 pub use ws::{CloseCode, CloseFrame, Message, MessageKind, Prepared};
+
+/// The code in these documents compiles, and runs where it can.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../docs/library.md")]
+    struct Library;
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+}

@@ -73,7 +73,7 @@ impl App {
                 Some(options) => handler.with_pages(Box::new(Dashboard::new(Arc::clone(options)))),
                 None => handler,
             };
-            (handler, Directory::new())
+            (handler, Directory::new(Arc::clone(&apps), &pusher))
         })
     }
 }

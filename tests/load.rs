@@ -40,7 +40,8 @@ impl Running {
         let options = Arc::new(Options::default());
         Self::start(|server| {
             let make = move |_core| {
-                (Pusher::new(Arc::clone(&apps), Arc::clone(&options)), Directory::new())
+                let directory = Directory::new(Arc::clone(&apps), &options);
+                (Pusher::new(Arc::clone(&apps), Arc::clone(&options)), directory)
             };
             server.run_with(make).unwrap();
         })

@@ -113,6 +113,7 @@ pub const KEYS: &[Key] = &[
     Key::new("limits.subscriptions", count(1, 1_000_000), "1000"),
     Key::new("limits.topic_bytes", bytes(256, 64 * KIB), "512"),
     Key::new("limits.mailbox_posts", count(64, 16_777_216), "8192"),
+    Key::new("limits.cache_bytes", bytes(KIB, 64 * 1024 * MIB), "64 MiB"),
     Key::new("limits.in_flight_bytes", bytes(MIB, 64 * 1024 * MIB), "64 MiB"),
     Key::new("limits.read_buffer_bytes", bytes(4 * KIB, 64 * MIB), "512 KiB"),
     Key::new("limits.flush_slice", count(1, 1_000_000), "512"),
@@ -133,6 +134,10 @@ pub const KEYS: &[Key] = &[
     Key::new("apps.max_event_name", count(1, 10_000), "200"),
     Key::new("apps.any_channel_name", Kind::Switch, "false"),
     Key::new("apps.client_events", Kind::Switch, "true"),
+    Key::new("apps.max_presence_members", Kind::Ceiling, "none"),
+    Key::new("apps.max_member_bytes", Kind::Ceiling, "none"),
+    Key::new("apps.max_user_id", count(1, 400), "200"),
+    Key::new("apps.cache_ttl", seconds(1, DAY), "1800"),
 ];
 
 /// Reverb's variables that tell an *application* where to publish. They look like the address of the server and are not.

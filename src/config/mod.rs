@@ -164,6 +164,7 @@ impl Config {
                 .server
                 .number("server.timestamp_tolerance")
                 .unwrap_or_default(),
+            cache_bytes: self.server.size("limits.cache_bytes"),
         }
     }
 
@@ -211,12 +212,12 @@ fn app(settings: &Settings) -> App {
     let seconds = |name: &str| {
         settings.number(name).and_then(|number| u32::try_from(number).ok()).unwrap_or(u32::MAX)
     };
-    let max_connections = settings.number("apps.max_connections");
+    let ceiling = |name: &str| settings.number(name).and_then(|number| u32::try_from(number).ok());
     App {
         enabled: settings.switch("apps.enabled").unwrap_or(true),
         activity_timeout_seconds: seconds("apps.activity_timeout"),
         ping_interval_seconds: seconds("apps.ping_interval"),
-        max_connections: max_connections.and_then(|number| u32::try_from(number).ok()),
+        max_connections: ceiling("apps.max_connections"),
         max_message_bytes: settings.size("apps.max_message_bytes"),
         max_event_bytes: settings.size("apps.max_event_bytes"),
         max_channels_per_event: settings.size("apps.max_channels_per_event"),
@@ -225,6 +226,10 @@ fn app(settings: &Settings) -> App {
         max_event_name: settings.size("apps.max_event_name"),
         any_channel_name: settings.switch("apps.any_channel_name").unwrap_or_default(),
         client_events: settings.switch("apps.client_events").unwrap_or_default(),
+        max_presence_members: ceiling("apps.max_presence_members"),
+        max_member_bytes: ceiling("apps.max_member_bytes"),
+        max_user_id: settings.size("apps.max_user_id"),
+        cache_ttl_seconds: seconds("apps.cache_ttl"),
         ..App::new(
             settings.text("apps.id"),
             settings.text("apps.key"),

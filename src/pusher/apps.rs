@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::channel::Naming;
+use super::presence::MemberLimits;
 
 /// One application, as it is configured.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,6 +40,14 @@ pub struct App {
     pub any_channel_name: bool,
     /// Whether clients may send events to the channels that they are subscribed to.
     pub client_events: bool,
+    /// How many users a presence channel may have; `None`: any number.
+    pub max_presence_members: Option<u32>,
+    /// The length of a member's `channel_data`, in bytes; `None`: as its message allows.
+    pub max_member_bytes: Option<u32>,
+    /// The length of a user's id, in characters.
+    pub max_user_id: usize,
+    /// How long the last event of a cache channel is kept.
+    pub cache_ttl_seconds: u32,
 }
 
 impl App {
@@ -60,11 +69,20 @@ impl App {
             max_event_name: 200,
             any_channel_name: false,
             client_events: true,
+            max_presence_members: None,
+            max_member_bytes: None,
+            max_user_id: 200,
+            cache_ttl_seconds: 1_800,
         }
     }
 
     pub(super) fn naming(&self) -> Naming {
         Naming { max_characters: self.max_channel_name, any_characters: self.any_channel_name }
+    }
+
+    pub(super) fn member_limits(&self) -> MemberLimits {
+        let bytes = self.max_member_bytes.map_or(usize::MAX, |limit| limit as usize);
+        MemberLimits { bytes, user_id_characters: self.max_user_id }
     }
 
     /// Writes the engine's name of one of the application's channels. An id has no `/`, so two applications never

@@ -70,26 +70,6 @@ impl Kind {
             Self::Cache | Self::PresenceCache | Self::PrivateCache | Self::PrivateEncryptedCache
         )
     }
-
-    /// What to call channels of this kind in a sentence.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Cache => "cache",
-            Self::Presence => "presence",
-            Self::PresenceCache => "presence cache",
-            Self::Private => "private",
-            Self::PrivateCache => "private cache",
-            Self::PrivateEncrypted => "encrypted",
-            Self::PrivateEncryptedCache => "encrypted cache",
-            Self::Public => "public",
-            Self::ServerToUser => "server-to-user",
-        }
-    }
-
-    /// Whether this server lets clients subscribe. Events may be published to any kind.
-    pub fn is_served(self) -> bool {
-        !self.has_members() && !self.is_cached() && self != Self::ServerToUser
-    }
 }
 
 /// What a channel may be called.
@@ -213,15 +193,6 @@ mod tests {
         assert!(cached.iter().all(|(prefix, _)| prefix.ends_with("cache-")));
         assert_eq!(cached.len(), 4);
         assert!(Kind::Presence.has_members() && Kind::PresenceCache.has_members());
-    }
-
-    #[test]
-    fn only_kinds_that_need_no_memory_are_served() {
-        let served = [Kind::Public, Kind::Private, Kind::PrivateEncrypted];
-        for (_, kind) in Kind::PREFIXES {
-            assert_eq!(kind.is_served(), served.contains(&kind), "{kind:?}");
-        }
-        assert!(Kind::Public.is_served());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One client, as its upgrade request introduces it. Pure.
+//! One client: as its upgrade request introduces it, and what we know of it later. Pure.
 //!
 //! ```text
 //!   [prefix]/app/‹key›?protocol=7&client=js&version=8.6.0&flash=false
@@ -6,10 +6,12 @@
 //! ```
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::error::ClientError;
 use super::percent::{self, Plus};
 use super::query::{Parameters, Spelling};
+use crate::ConnId;
 
 /// What an upgrade request says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +28,47 @@ impl<'r> Introduction<'r> {
             check_protocol(protocol)?;
         }
         Ok(Self { key: percent::decode(key, Plus::Literal) })
+    }
+}
+
+/// What a core knows of its clients beyond their tags. Only those have an entry of whom there is something to know.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    by_conn: HashMap<ConnId, Client>,
+}
+
+/// One client that is on a presence channel.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    /// Its `user_id` on each presence channel that it was welcomed to, as JSON.
+    members: HashMap<Box<str>, Box<str>>,
+}
+
+impl Clients {
+    /// The client was welcomed to a presence channel.
+    pub(super) fn joined(&mut self, conn: ConnId, channel: &str, user_id: Box<str>) {
+        let client = self.by_conn.entry(conn).or_default();
+        client.members.insert(channel.into(), user_id);
+    }
+
+    /// The client is off a channel.
+    pub(super) fn left(&mut self, conn: ConnId, channel: &str) {
+        if let Some(client) = self.by_conn.get_mut(&conn) {
+            client.members.remove(channel);
+            if client.members.is_empty() {
+                self.by_conn.remove(&conn);
+            }
+        }
+    }
+
+    /// The client's `user_id` on a presence channel, as JSON.
+    pub(super) fn user_id(&self, conn: ConnId, channel: &str) -> Option<&str> {
+        self.by_conn.get(&conn)?.members.get(channel).map(|user_id| &**user_id)
+    }
+
+    /// The client is gone.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        self.by_conn.remove(&conn);
     }
 }
 

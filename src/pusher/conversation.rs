@@ -9,26 +9,22 @@
 //!
 //! A connection's tag is the number of its app; 0 stands for a client that was refused.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-use serde_json::value::RawValue;
 
 use super::api;
 use super::apps::{App, Apps};
 use super::channel::Kind;
-use super::client::{self, Introduction};
-use super::directory::{Answer, Directory};
+use super::client::{self, Clients, Introduction};
+pub(super) use super::desk::Desk;
+use super::directory::{Answer, Directory, Refusal, Welcome, Word};
 use super::error::{ClientError, SubscriptionError};
 use super::hooks::Pages;
-use super::message::{self, Command, Subscribe};
-use super::signature::{self, Credentials};
+use super::message::{self, Command};
 use crate::metrics::Counter;
 use crate::{
-    CloseCode, CloseFrame, Conn, ConnError, Handler, Idle, Message, MessageKind, Outgoing,
-    Patience, Prepared, Request, Response, Upgrade,
+    CloseCode, CloseFrame, Conn, ConnError, Handler, Idle, Message, MessageKind, Patience,
+    Prepared, Request, Response, Upgrade,
 };
 
 /// What the Pusher room can be told, besides its apps.
@@ -40,11 +36,18 @@ pub struct Options {
     pub debug: bool,
     /// How far the time of a signed request may be off, either way.
     pub timestamp_tolerance_seconds: u64,
+    /// How much one core keeps of the last events of cache channels.
+    pub cache_bytes: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { path_prefix: String::new(), debug: false, timestamp_tolerance_seconds: 600 }
+        Self {
+            path_prefix: String::new(),
+            debug: false,
+            timestamp_tolerance_seconds: 600,
+            cache_bytes: 64 * 1024 * 1024,
+        }
     }
 }
 
@@ -57,6 +60,7 @@ pub struct Pusher {
     /// API requests that wait for answers of home cores.
     pub(super) gathers: api::Gathers,
     pub(super) desk: Desk,
+    clients: Clients,
     /// Encoded once: to answer a ping costs a reference count.
     pong: Prepared,
     /// As `pong`.
@@ -72,6 +76,7 @@ impl Pusher {
             pages: None,
             gathers: api::Gathers::default(),
             desk: Desk::default(),
+            clients: Clients::default(),
             pong: Prepared::new(MessageKind::Text, message::PONG.as_bytes()),
             ping: Prepared::new(MessageKind::Text, message::PING.as_bytes()),
         }
@@ -128,10 +133,11 @@ impl Handler<Directory> for Pusher {
             Ok(Command::Unsubscribe { channel }) => {
                 app.write_topic(&channel, &mut self.desk.topic);
                 conn.unsubscribe(&self.desk.topic);
+                self.clients.left(conn.id(), &channel);
             }
-            Ok(Command::ClientEvent { event, channel, data }) => {
-                if let Err(error) = self.desk.pass_on(conn, app, &event, &channel, data) {
-                    self.desk.answer_error(conn, &error, Some(&channel));
+            Ok(Command::ClientEvent(event)) => {
+                if let Err(error) = self.desk.pass_on(conn, app, &self.clients, &event) {
+                    self.desk.answer_error(conn, &error, Some(&event.channel));
                 }
             }
             Ok(Command::Other | Command::Pong) => {}
@@ -143,6 +149,42 @@ impl Handler<Directory> for Pusher {
         let app = self.apps.by_tag(conn.tag());
         let Some(channel) = app.and_then(|app| app.channel_of(topic)) else { return };
         self.desk.send(conn, |json| message::write_subscription_succeeded(json, channel));
+    }
+
+    fn on_welcome(&mut self, conn: &mut Conn<'_, Directory>, topic: &str, welcome: Welcome) {
+        let app = self.apps.by_tag(conn.tag());
+        let Some(channel) = app.and_then(|app| app.channel_of(topic)) else { return };
+        let last = match welcome {
+            Welcome::Cached { last } => {
+                self.desk.send(conn, |json| message::write_subscription_succeeded(json, channel));
+                last
+            }
+            Welcome::Member { succeeded, user_id, last } => {
+                self.clients.joined(conn.id(), channel, user_id);
+                conn.send(succeeded);
+                last
+            }
+        };
+        match last {
+            Some(event) => conn.send(event),
+            None if Kind::of(channel).is_cached() => {
+                self.desk.send(conn, |json| message::write_cache_miss(json, channel));
+            }
+            None => {}
+        }
+    }
+
+    fn on_refused(&mut self, conn: &mut Conn<'_, Directory>, topic: &str, refusal: Refusal) {
+        let app = self.apps.by_tag(conn.tag());
+        let Some(channel) = app.and_then(|app| app.channel_of(topic)) else { return };
+        let Refusal::Full { limit } = refusal;
+        self.desk.refuse_subscription(conn, channel, &SubscriptionError::Full { limit });
+    }
+
+    fn on_word(&mut self, conn: &mut Conn<'_, Directory>, word: Word) {
+        match word {
+            Word::Terminate => self.desk.refuse(conn, &ClientError::Terminated),
+        }
     }
 
     fn on_idle(&mut self, conn: &mut Conn<'_, Directory>, idle: Idle) {
@@ -168,6 +210,7 @@ impl Handler<Directory> for Pusher {
     fn on_close(&mut self, conn: &mut Conn<'_, Directory>, _frame: Option<&CloseFrame<'_>>) {
         // The refused have tag 0 and were never counted.
         self.apps.leave(conn.tag());
+        self.clients.forget(conn.id());
     }
 
     fn on_shutdown(&mut self, conn: &mut Conn<'_, Directory>) {
@@ -216,119 +259,8 @@ fn admit<'a>(apps: &'a Apps, path: &str, query: &str) -> Result<(u32, &'a App), 
     if apps.admit(tag) { Ok((tag, app)) } else { Err(ClientError::OverQuota) }
 }
 
-/// Where messages are written before they are sent. Used within one callback, kept for its memory.
-#[derive(Debug, Default)]
-pub(super) struct Desk {
-    pub(super) json: Vec<u8>,
-    pub(super) topic: String,
-}
-
-impl Desk {
-    fn subscribe(&mut self, conn: &mut Conn<'_, Directory>, app: &App, wish: &Subscribe<'_>) {
-        let result = may_subscribe(app, conn.socket_id(), wish).and_then(|()| {
-            app.write_topic(&wish.channel, &mut self.topic);
-            conn.subscribe(&self.topic)
-                .or_else(|error| SubscriptionError::from_engine(error).map_or(Ok(()), Err))
-        });
-        let Err(error) = result else { return };
-        conn.count(Counter::ClientErrors);
-        // The first reaches the channel's error handler in pusher-js, the second is what users of Reverb look for.
-        self.send(conn, |json| message::write_subscription_error(json, &wish.channel, &error));
-        self.send(conn, |json| message::write_subscription_refused(json, &wish.channel, &error));
-    }
-
-    /// Passes a client's event on to the others of the channel.
-    fn pass_on(
-        &mut self,
-        conn: &mut Conn<'_, Directory>,
-        app: &App,
-        event: &str,
-        channel: &str,
-        data: Option<&RawValue>,
-    ) -> Result<(), ClientError> {
-        may_send(app, event, data)?;
-        app.write_topic(channel, &mut self.topic);
-        if !conn.is_subscribed(&self.topic) {
-            return Err(ClientError::ClientEventNotMember);
-        }
-        self.json.clear();
-        message::write_client_event(&mut self.json, event, data, channel);
-        let message = Outgoing::Message(MessageKind::Text, Cow::Borrowed(&self.json));
-        // A topic that is too long has no members, so only one error is left.
-        conn.publish_except(&self.topic, message, Some(conn.socket_id()))
-            .map_err(|_| ClientError::ClientEventBusy)
-    }
-
-    /// An error frame first, for clients that look at nothing else; then the close frame with the same code.
-    fn refuse(&mut self, conn: &mut Conn<'_, Directory>, error: &ClientError) {
-        self.send(conn, |json| message::write_error(json, error, None));
-        conn.close(error.code(), &error.to_string());
-    }
-
-    /// Answers what a client said with an error.
-    fn answer_error(
-        &mut self,
-        conn: &mut Conn<'_, Directory>,
-        error: &ClientError,
-        channel: Option<&str>,
-    ) {
-        conn.count(Counter::ClientErrors);
-        self.send(conn, |json| message::write_error(json, error, channel));
-    }
-
-    fn send(&mut self, conn: &mut Conn<'_, Directory>, write: impl FnOnce(&mut Vec<u8>)) {
-        self.json.clear();
-        write(&mut self.json);
-        conn.send(Outgoing::Message(MessageKind::Text, Cow::Borrowed(&self.json)));
-    }
-}
-
-/// Everything about a subscription that can be told without the engine.
-fn may_subscribe(
-    app: &App,
-    socket_id: impl fmt::Display,
-    wish: &Subscribe<'_>,
-) -> Result<(), SubscriptionError> {
-    app.naming().check(&wish.channel).map_err(SubscriptionError::Name)?;
-    let kind = Kind::of(&wish.channel);
-    if !kind.is_served() {
-        return Err(SubscriptionError::KindNotServed(kind));
-    }
-    if !kind.needs_signature() {
-        return Ok(());
-    }
-    let credentials = Credentials { key: &app.key, secret: &app.secret };
-    let auth = wish.auth.as_deref().unwrap_or_default();
-    signature::verify_channel(
-        credentials,
-        auth,
-        &socket_id.to_string(),
-        &wish.channel,
-        wish.channel_data.as_deref(),
-    )
-    .map_err(SubscriptionError::Auth)
-}
-
-/// Everything about a client's event that can be told without the engine.
-fn may_send(app: &App, event: &str, data: Option<&RawValue>) -> Result<(), ClientError> {
-    if !app.client_events {
-        return Err(ClientError::ClientEventsDisabled);
-    }
-    let (characters, limit) = (event.chars().count(), app.max_event_name);
-    if characters > limit {
-        return Err(ClientError::ClientEventName { characters, limit });
-    }
-    let (bytes, limit) = (data.map_or(0, |data| data.get().len()), app.max_event_bytes);
-    if bytes > limit {
-        return Err(ClientError::ClientEventTooBig { bytes, limit });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::channel::NameError;
-    use super::super::signature::AuthError;
     use super::*;
     use crate::reactor::simulation::Simulation;
 
@@ -342,13 +274,6 @@ mod tests {
 
     fn check_admitted(apps: &Apps, path: &str, expected: Result<u32, ClientError>) {
         assert_eq!(admit(apps, path, "protocol=7").map(|(tag, _)| tag), expected, "{path}");
-    }
-
-    fn check_subscribe(channel: &str, auth: Option<&str>, expected: Result<(), SubscriptionError>) {
-        let wish =
-            Subscribe { channel: channel.into(), auth: auth.map(Into::into), channel_data: None };
-        let app = App::new("1", "key", "secret");
-        assert_eq!(may_subscribe(&app, "1.2", &wish), expected, "{channel}");
     }
 
     #[test]
@@ -383,7 +308,9 @@ mod tests {
     fn nothing_is_allocated_for_a_ping_of_a_client() {
         let apps = Arc::new(apps());
         let make = |_core| {
-            (Pusher::new(Arc::clone(&apps), Arc::new(Options::default())), Directory::new())
+            let options = Arc::new(Options::default());
+            let directory = Directory::new(Arc::clone(&apps), &options);
+            (Pusher::new(Arc::clone(&apps), options), directory)
         };
         let mut simulation =
             Simulation::new(crate::Options { cores: 1, ..crate::Options::default() }, make);
@@ -419,80 +346,5 @@ mod tests {
         (app.activity_timeout_seconds, app.ping_interval_seconds) = (1, 5);
         let expected = Patience { ping_after: seconds(41), close_after: seconds(5) };
         assert_eq!(patience(&app), expected);
-    }
-
-    #[test]
-    fn public_channels_need_no_auth_and_mind_none() {
-        for name in ["news", "privateer", "presence", "my-cache-x"] {
-            check_subscribe(name, None, Ok(()));
-            check_subscribe(name, Some(""), Ok(()));
-            check_subscribe(name, Some("rubbish"), Ok(()));
-        }
-    }
-
-    #[test]
-    fn private_and_encrypted_channels_need_their_signature() {
-        for name in ["private-a", "private-encrypted-a"] {
-            let auth = format!("key:{}", signature::channel_signature("secret", "1.2", name, None));
-            check_subscribe(name, Some(&auth), Ok(()));
-            check_subscribe(name, None, Err(SubscriptionError::Auth(AuthError::Missing)));
-            let other =
-                format!("key:{}", signature::channel_signature("secret", "1.3", name, None));
-            check_subscribe(name, Some(&other), Err(SubscriptionError::Auth(AuthError::Signature)));
-        }
-    }
-
-    #[test]
-    fn kinds_that_are_not_served_are_refused_even_with_a_signature() {
-        for name in [
-            "presence-a",
-            "presence-cache-a",
-            "cache-a",
-            "private-cache-a",
-            "private-encrypted-cache-a",
-        ] {
-            let auth = format!("key:{}", signature::channel_signature("secret", "1.2", name, None));
-            check_subscribe(
-                name,
-                Some(&auth),
-                Err(SubscriptionError::KindNotServed(Kind::of(name))),
-            );
-        }
-        check_subscribe(
-            "#server-to-user-7",
-            None,
-            Err(SubscriptionError::KindNotServed(Kind::ServerToUser)),
-        );
-    }
-
-    #[test]
-    fn client_events_have_limits_and_a_switch() {
-        let data = RawValue::from_string("[1,2,3]".to_owned()).unwrap();
-        let check = |change: fn(&mut App), expected: Result<(), ClientError>| {
-            let mut app = App::new("1", "key", "secret");
-            change(&mut app);
-            assert_eq!(may_send(&app, "client-ü", Some(&data)), expected);
-        };
-        check(|_| {}, Ok(()));
-        check(|app| (app.max_event_name, app.max_event_bytes) = (8, 7), Ok(()));
-        let error = ClientError::ClientEventName { characters: 8, limit: 7 };
-        check(|app| app.max_event_name = 7, Err(error));
-        let error = ClientError::ClientEventTooBig { bytes: 7, limit: 6 };
-        check(|app| app.max_event_bytes = 6, Err(error));
-        check(|app| app.client_events = false, Err(ClientError::ClientEventsDisabled));
-    }
-
-    #[test]
-    fn names_are_checked_before_all_else() {
-        let long = "a".repeat(201);
-        let error = NameError::TooLong { characters: 201, limit: 200 };
-        check_subscribe(&long, None, Err(SubscriptionError::Name(error)));
-        check_subscribe(&long[..200], None, Ok(()));
-        check_subscribe(
-            "#x",
-            None,
-            Err(SubscriptionError::Name(NameError::Character { got: '#' })),
-        );
-        check_subscribe("", None, Err(SubscriptionError::Name(NameError::Empty)));
     }
 }

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use super::channel::{Kind, NameError};
+use super::channel::NameError;
+use super::presence::MemberError;
 use super::signature::AuthError;
 use crate::{CloseCode, SubscribeError};
 
@@ -61,6 +62,8 @@ pub enum ClientError {
     },
     /// The server stops.
     Stopping,
+    /// The application ended the user's connections.
+    Terminated,
 }
 
 impl ClientError {
@@ -75,7 +78,7 @@ impl ClientError {
             Self::ProtocolUnsupported { .. } => 4007,
             Self::InvalidMessage | Self::MessageTooBig | Self::Stopping => 4200,
             Self::PongMissing => 4201,
-            Self::ClientEventNotMember => 4009,
+            Self::ClientEventNotMember | Self::Terminated => 4009,
             Self::ClientEventBusy
             | Self::ClientEventName { .. }
             | Self::ClientEventTooBig { .. }
@@ -127,6 +130,7 @@ impl fmt::Display for ClientError {
                 )
             }
             Self::Stopping => f.write_str("The server is restarting; please connect again."),
+            Self::Terminated => f.write_str("The application has ended this user's connections."),
         }
     }
 }
@@ -153,10 +157,17 @@ impl std::error::Error for ClientError {}
 pub enum SubscriptionError {
     /// The signature does not hold.
     Auth(AuthError),
-    /// Channels of that kind cannot be subscribed to on this server.
-    KindNotServed(Kind),
+    /// A presence channel has as many users as the app allows.
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// Nobody can be told from what came with a presence channel.
+    Member(MemberError),
     /// It is no name of a channel.
     Name(NameError),
+    /// A server-to-user channel, and the connection is not signed in as that user.
+    NotThatUser,
     /// The connection is on as many channels as it may be.
     TooMany {
         /// The limit.
@@ -186,33 +197,38 @@ impl SubscriptionError {
     /// The code of the `pusher:error` frame.
     pub fn code(&self) -> CloseCode {
         CloseCode(match self {
-            Self::Auth(_) | Self::KindNotServed(_) | Self::Name(_) | Self::TopicTooLong { .. } => {
-                4009
-            }
-            Self::TooMany { .. } => 4100,
+            Self::Full { .. } | Self::TooMany { .. } => 4100,
+            Self::Member(MemberError::TooBig { .. } | MemberError::UserIdTooLong { .. }) => 4301,
+            Self::Auth(_)
+            | Self::Member(_)
+            | Self::Name(_)
+            | Self::NotThatUser
+            | Self::TopicTooLong { .. } => 4009,
         })
     }
 
     /// The `type` of the `pusher:subscription_error`.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Self::Auth(_) => "AuthError",
-            Self::KindNotServed(_) => "NotSupported",
-            Self::Name(NameError::TooLong { .. })
+            Self::Auth(_) | Self::Member(MemberError::Missing) | Self::NotThatUser => "AuthError",
+            Self::Full { .. }
+            | Self::Member(MemberError::TooBig { .. } | MemberError::UserIdTooLong { .. })
+            | Self::Name(NameError::TooLong { .. })
             | Self::TooMany { .. }
             | Self::TopicTooLong { .. } => "LimitReached",
+            Self::Member(
+                MemberError::NoUserId | MemberError::NotJson | MemberError::UserIdKind,
+            ) => "InvalidChannelData",
             Self::Name(NameError::Character { .. } | NameError::Empty) => "InvalidName",
         }
     }
 
     /// The `status` of the `pusher:subscription_error`.
     pub fn status(&self) -> u16 {
-        match self {
-            Self::Auth(_) => 401,
-            Self::KindNotServed(_) => 501,
-            Self::Name(NameError::TooLong { .. }) | Self::TopicTooLong { .. } => 4009,
-            Self::Name(NameError::Character { .. } | NameError::Empty) => 400,
-            Self::TooMany { .. } => 4100,
+        match self.type_name() {
+            "AuthError" => 401,
+            "LimitReached" => self.code().0,
+            _ => 400,
         }
     }
 }
@@ -221,10 +237,17 @@ impl fmt::Display for SubscriptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Auth(error) => write!(f, "Connection is unauthorized: {error}"),
-            Self::KindNotServed(kind) => {
-                write!(f, "This server does not serve {} channels", kind.label())
+            Self::Full { limit } => {
+                write!(f, "The channel has {limit} users; no more are allowed")
             }
+            Self::Member(error @ MemberError::Missing) => {
+                write!(f, "Connection is unauthorized: {error}")
+            }
+            Self::Member(error) => write!(f, "Invalid channel_data: {error}"),
             Self::Name(error) => write!(f, "Invalid channel: {error}"),
+            Self::NotThatUser => f.write_str(
+                "Connection is unauthorized: only whoever is signed in as that user may subscribe",
+            ),
             Self::TooMany { limit } => {
                 write!(f, "The connection is subscribed to {limit} channels; no more are allowed")
             }
@@ -302,12 +325,13 @@ mod tests {
     #[test]
     fn refused_subscriptions_have_a_type_and_a_status() {
         check_subscription(SubscriptionError::Auth(AuthError::Signature), 4009, "AuthError", 401);
-        check_subscription(
-            SubscriptionError::KindNotServed(Kind::Presence),
-            4009,
-            "NotSupported",
-            501,
-        );
+        let member = SubscriptionError::Member;
+        check_subscription(member(MemberError::Missing), 4009, "AuthError", 401);
+        check_subscription(member(MemberError::UserIdKind), 4009, "InvalidChannelData", 400);
+        let big = MemberError::TooBig { bytes: 2, limit: 1 };
+        check_subscription(member(big), 4301, "LimitReached", 4301);
+        check_subscription(SubscriptionError::Full { limit: 1 }, 4100, "LimitReached", 4100);
+        check_subscription(SubscriptionError::NotThatUser, 4009, "AuthError", 401);
         let long = NameError::TooLong { characters: 201, limit: 200 };
         check_subscription(SubscriptionError::Name(long), 4009, "LimitReached", 4009);
         let odd = NameError::Character { got: ':' };

@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
+use stentor::pusher::signature::channel_signature;
 use stentor::ws::client::ClientRequest;
 use stentor::ws::{Event, Input, Limits, Protocol, Reply, Role};
 use stentor::{CloseCode, MessageKind, SocketId};
@@ -234,6 +235,16 @@ impl Client {
     pub(crate) fn subscribe(&mut self, channel: &str) {
         self.say(&subscribe(channel));
         assert_eq!(self.message(), succeeded(channel));
+    }
+
+    /// A subscription of this client, signed with the secret of app 1.
+    pub(crate) fn signed(&self, channel: &str, channel_data: Option<&str>) -> String {
+        let signature = channel_signature("secret", &self.socket_id, channel, channel_data);
+        let mut data = json!({"auth": format!("key:{signature}"), "channel": channel});
+        if let Some(channel_data) = channel_data {
+            data["channel_data"] = channel_data.into();
+        }
+        json!({"event": "pusher:subscribe", "data": data}).to_string()
     }
 
     /// Leaves a channel, and waits until the server has heard it.

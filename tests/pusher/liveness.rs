@@ -23,7 +23,9 @@ struct Memory {
 fn in_memory(options: Options) -> Simulation<Pusher, Directory> {
     let apps = Arc::new(Apps::new(apps()).unwrap());
     Simulation::new(options, |_core| {
-        (Pusher::new(Arc::clone(&apps), Arc::new(pusher::Options::default())), Directory::new())
+        let options = Arc::new(pusher::Options::default());
+        let directory = Directory::new(Arc::clone(&apps), &options);
+        (Pusher::new(Arc::clone(&apps), options), directory)
     })
 }
 

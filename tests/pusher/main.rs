@@ -8,15 +8,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod api_channels;
+mod api_members;
 mod api_users;
 mod backend;
 mod bad_messages;
 mod bad_requests;
+mod cache;
 mod client;
 mod client_events;
 mod connecting;
 mod delivery;
 mod liveness;
+mod presence;
 mod requests;
 mod server;
 mod subscribing;

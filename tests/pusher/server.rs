@@ -63,8 +63,10 @@ impl Running {
         let (address, stopper) = (server.local_addr(), server.stopper());
         let (metrics, publisher) = (server.metrics(), server.publisher());
         let (end, ended) = mpsc::channel();
-        let make =
-            move |_core| (Pusher::new(Arc::clone(&apps), Arc::clone(&pusher)), Directory::new());
+        let make = move |_core| {
+            let directory = Directory::new(Arc::clone(&apps), &pusher);
+            (Pusher::new(Arc::clone(&apps), Arc::clone(&pusher)), directory)
+        };
         thread::spawn(move || end.send(server.run_with(make)));
         Self { address, metrics, publisher, stopper, ended }
     }

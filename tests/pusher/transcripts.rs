@@ -19,13 +19,15 @@ use crate::backend::{Answer, Backend};
 use crate::client::{Client, Heard, decoded};
 use crate::server::{CORES, Running, apps};
 
-const ALL: [(&str, &str); 7] = [
+const ALL: [(&str, &str); 9] = [
     ("authentication.txt", include_str!("../transcripts/authentication.txt")),
+    ("cache.txt", include_str!("../transcripts/cache.txt")),
     ("channels.txt", include_str!("../transcripts/channels.txt")),
     ("client_events.txt", include_str!("../transcripts/client_events.txt")),
     ("connecting.txt", include_str!("../transcripts/connecting.txt")),
     ("envelope.txt", include_str!("../transcripts/envelope.txt")),
     ("liveness.txt", include_str!("../transcripts/liveness.txt")),
+    ("presence.txt", include_str!("../transcripts/presence.txt")),
     ("subscribing.txt", include_str!("../transcripts/subscribing.txt")),
 ];
 
@@ -287,8 +289,9 @@ fn is_like(expected: &Value, got: &Value) -> bool {
 }
 
 fn play(file: &str, text: &str, cores: usize) {
-    let server = Running::with(|setup| setup.engine.cores = cores);
     for dialogue in parse(text) {
+        // One each: what the clients of the one before have left is on its way to its homes for a moment more.
+        let server = Running::with(|setup| setup.engine.cores = cores);
         let mut stage = Stage {
             server: &server,
             clients: BTreeMap::new(),
@@ -319,6 +322,11 @@ fn authentication_goes_as_written() {
 }
 
 #[test]
+fn cache_channels_go_as_written() {
+    check("cache.txt");
+}
+
+#[test]
 fn channels_go_as_written() {
     check("channels.txt");
 }
@@ -341,6 +349,11 @@ fn envelopes_go_as_written() {
 #[test]
 fn liveness_goes_as_written() {
     check("liveness.txt");
+}
+
+#[test]
+fn presence_goes_as_written() {
+    check("presence.txt");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! What `info` asks of a channel, and how the answer to it is written. Pure.
 
-use serde_json::value::RawValue;
-
 use super::super::channel::Kind;
 use super::super::directory::Facts;
 use super::super::message;
@@ -87,23 +85,15 @@ impl Info {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct CachedEvent<'e> {
-    #[serde(borrow)]
-    data: &'e RawValue,
-}
-
 /// The data as it was published, to the letter; `null` if there is no event.
 fn write_cached(out: &mut Vec<u8>, facts: &Facts) {
-    let read = |payload| {
-        let text = str::from_utf8(payload).ok()?;
-        message::parse_object::<CachedEvent<'_>>(text).ok()
-    };
     let cached = facts.cached.as_ref();
-    match cached.and_then(|(event, seconds)| Some((read(event.payload())?, seconds))) {
-        Some((event, seconds)) => {
+    let cached =
+        cached.and_then(|(event, seconds)| Some((message::data_of(event.payload())?, seconds)));
+    match cached {
+        Some((data, seconds)) => {
             out.extend_from_slice(br#"{"data":"#);
-            out.extend_from_slice(event.data.get().as_bytes());
+            out.extend_from_slice(data.as_bytes());
             out.extend_from_slice(format!(r#","ttl":{seconds}}}"#).as_bytes());
         }
         None => out.extend_from_slice(b"null"),

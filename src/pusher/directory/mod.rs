@@ -2,23 +2,33 @@
 //!
 //! One value per core, which hears of the channels whose home that core is, in their one order; so everything here is
 //! a plain value. What clients bring and are told is here; what the API asks is in `questions.rs`.
+//!
+//! ```text
+//!   Note::Cached ──────▶ cache ─▶ Welcome::Cached, with the last event
+//!   Note::Member ─▶ presence[topic] ─▶ member_added to the others ─▶ Welcome::Member, with all members
+//!   published event ──▶ cache          (what clients and homes publish is not told here, so it is never kept)
+//! ```
 
 mod claims;
+mod members;
 mod questions;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 pub use questions::{Answer, Question};
 pub use questions::{Claim, Facts, User};
 
 use self::claims::Claims;
-
+use super::apps::{App, Apps};
 use super::cache::Cache;
-use super::presence::Members;
-use crate::{Announcer, ConnId, Directory as Home};
+use super::channel::Kind;
+use super::conversation::Options;
+use super::presence::{Member, Members};
+use crate::{Announcer, ConnId, Directory as Home, Prepared};
 
 /// The Pusher part of one home core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Directory {
     /// The presence channels that somebody is on, by topic.
     pub(super) presence: HashMap<String, Members>,
@@ -26,26 +36,66 @@ pub struct Directory {
     pub(super) cache: Cache,
     /// The idempotency keys of API requests.
     claims: Claims,
+    /// Whose limits hold.
+    apps: Arc<Apps>,
 }
 
 impl Directory {
     /// A home core that remembers nothing yet.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(apps: Arc<Apps>, options: &Options) -> Self {
+        let cache = Cache::new(options.cache_bytes);
+        Self { presence: HashMap::new(), cache, claims: Claims::default(), apps }
+    }
+
+    /// The application and the channel behind a topic.
+    fn channel_of<'d, 't>(&'d self, topic: &'t str) -> Option<(&'d App, &'t str)> {
+        let (id, channel) = topic.split_once('/')?;
+        Some((self.apps.by_id(id)?, channel))
+    }
+
+    /// The event that whoever comes onto a channel hears first.
+    fn last_event(&self, topic: &str, unix_seconds: u64) -> Option<Prepared> {
+        self.cache.get(topic, unix_seconds).map(|(event, _)| event.clone())
     }
 }
 
 /// What a subscriber brings to a channel whose home must know it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Note {}
+pub enum Note {
+    /// Nothing: it wants the last event.
+    Cached,
+    /// Who it is.
+    Member(Member),
+}
 
 /// What an admitted subscriber is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Welcome {}
+pub enum Welcome {
+    /// To a cache channel.
+    Cached {
+        /// The channel's last event, if one is kept.
+        last: Option<Prepared>,
+    },
+    /// To a presence channel.
+    Member {
+        /// The message that says so, with all members.
+        succeeded: Prepared,
+        /// The subscriber's `user_id`, as JSON.
+        user_id: Box<str>,
+        /// The channel's last event, if it is a cache channel and one is kept.
+        last: Option<Prepared>,
+    },
+}
 
 /// Why a subscriber is not admitted.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Refusal {}
+pub enum Refusal {
+    /// The presence channel has as many users as it may have.
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+}
 
 /// What a home says to one connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,14 +112,31 @@ impl Home for Directory {
     type Answer = Answer;
     type Word = Word;
 
+    fn on_publish(&mut self, topic: &str, _: u64, event: &Prepared, out: &mut Announcer<'_, Self>) {
+        let Some((app, channel)) = self.channel_of(topic) else { return };
+        if Kind::of(channel).is_cached() {
+            let seconds = app.cache_ttl_seconds.into();
+            self.cache.put(topic, event.clone(), out.unix_seconds(), seconds);
+        }
+    }
+
     fn on_attend(
         &mut self,
-        _topic: &str,
-        _conn: ConnId,
+        topic: &str,
+        conn: ConnId,
         note: Note,
-        _out: &mut Announcer<'_, Self>,
+        out: &mut Announcer<'_, Self>,
     ) -> Result<Welcome, Refusal> {
-        match note {}
+        match note {
+            Note::Cached => {
+                Ok(Welcome::Cached { last: self.last_event(topic, out.unix_seconds()) })
+            }
+            Note::Member(member) => self.join(topic, conn, member, out),
+        }
+    }
+
+    fn on_depart(&mut self, topic: &str, conn: ConnId, out: &mut Announcer<'_, Self>) {
+        self.leave(topic, conn, out);
     }
 
     fn answer(

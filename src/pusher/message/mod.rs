@@ -18,6 +18,11 @@ use serde_json::value::RawValue;
 
 use super::error::{ClientError, SubscriptionError};
 
+mod presence;
+
+pub use presence::write_cache_miss;
+pub(super) use presence::{write_member_added, write_member_removed, write_presence_succeeded};
+
 /// The answer to a client's ping. `data` is there because Java clients look for it.
 pub const PONG: &str = r#"{"event":"pusher:pong","data":{}}"#;
 
@@ -31,14 +36,7 @@ pub const MOST_NESTED: usize = 128;
 #[derive(Debug)]
 pub enum Command<'m> {
     /// An event for the other subscribers of a channel.
-    ClientEvent {
-        /// Its name, which begins with `client-`.
-        event: Cow<'m, str>,
-        /// The channel.
-        channel: Cow<'m, str>,
-        /// Its data, to be passed on as it is.
-        data: Option<&'m RawValue>,
-    },
+    ClientEvent(ClientEvent<'m>),
     /// Something of the app's own that is not for us and not to be passed on.
     Other,
     /// Are we there?
@@ -52,6 +50,17 @@ pub enum Command<'m> {
         /// The channel.
         channel: Cow<'m, str>,
     },
+}
+
+/// An event for the other subscribers of a channel.
+#[derive(Debug)]
+pub struct ClientEvent<'m> {
+    /// Its name, which begins with `client-`.
+    pub event: Cow<'m, str>,
+    /// The channel.
+    pub channel: Cow<'m, str>,
+    /// Its data, to be passed on as it is.
+    pub data: Option<&'m RawValue>,
 }
 
 /// A wish to hear a channel.
@@ -86,7 +95,8 @@ impl<'m> Command<'m> {
             name if name.starts_with("pusher:") => Err(ClientError::InvalidMessage),
             name if name.starts_with("client-") => {
                 let channel = envelope.channel.ok_or(ClientError::InvalidMessage)?.0;
-                Ok(Self::ClientEvent { event: envelope.event.0, channel, data: envelope.data })
+                let (event, data) = (envelope.event.0, envelope.data);
+                Ok(Self::ClientEvent(ClientEvent { event, channel, data }))
             }
             _ => Ok(Self::Other),
         }
@@ -351,7 +361,14 @@ pub fn write_event(out: &mut Vec<u8>, event: &str, data: Data<'_>, channel: &str
 }
 
 /// Writes an event that a client sends to the others: its data as it was written, and nothing else of its message.
-pub fn write_client_event(out: &mut Vec<u8>, event: &str, data: Option<&RawValue>, channel: &str) {
+/// `user_id` is the JSON by which the sender is known on a presence channel.
+pub fn write_client_event(
+    out: &mut Vec<u8>,
+    event: &str,
+    data: Option<&RawValue>,
+    channel: &str,
+    user_id: Option<&str>,
+) {
     out.extend_from_slice(br#"{"event":"#);
     write_string(out, event);
     if let Some(data) = data {
@@ -360,12 +377,22 @@ pub fn write_client_event(out: &mut Vec<u8>, event: &str, data: Option<&RawValue
     }
     out.extend_from_slice(br#","channel":"#);
     write_string(out, channel);
+    if let Some(user_id) = user_id {
+        out.extend_from_slice(br#","user_id":"#);
+        out.extend_from_slice(user_id.as_bytes());
+    }
     out.push(b'}');
 }
 
 /// Writes a text as a JSON string.
 pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a string can be written to memory");
+}
+
+/// The data of an event that was written by [`write_event`], as the JSON it stands in there.
+pub(super) fn data_of(event: &[u8]) -> Option<&str> {
+    let envelope: Envelope<'_> = parse_object(str::from_utf8(event).ok()?).ok()?;
+    envelope.data.map(RawValue::get)
 }
 
 /// A message of a server, as a client reads it.

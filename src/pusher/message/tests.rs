@@ -1,6 +1,6 @@
 //! The shapes that clients send, to the letter, and what becomes of everything else.
 
-use super::super::channel::{Kind, NameError};
+use super::super::channel::NameError;
 use super::super::signature::AuthError;
 use super::*;
 
@@ -168,7 +168,7 @@ fn client_events_keep_the_bytes_of_their_data() {
     match Command::read(
         r#"{"event":"client-typing","data":{"a": 1.0,"b":"\/"},"channel":"private-a"}"#,
     ) {
-        Ok(Command::ClientEvent { event, channel, data }) => {
+        Ok(Command::ClientEvent(ClientEvent { event, channel, data })) => {
             assert_eq!((event.as_ref(), channel.as_ref()), ("client-typing", "private-a"));
             assert_eq!(data.map(RawValue::get), Some(r#"{"a": 1.0,"b":"\/"}"#));
         }
@@ -226,10 +226,11 @@ fn client_events_are_passed_on_with_their_data_as_it_was_written() {
         ),
         (r#"{"event":"client-a","channel":"c"}"#, r#"{"event":"client-a","channel":"c"}"#),
     ] {
-        let Ok(Command::ClientEvent { event, channel, data }) = Command::read(text) else {
+        let Ok(Command::ClientEvent(ClientEvent { event, channel, data })) = Command::read(text)
+        else {
             panic!("{text}");
         };
-        check_written(|out| write_client_event(out, &event, data, &channel), expected);
+        check_written(|out| write_client_event(out, &event, data, &channel, None), expected);
     }
 }
 
@@ -251,14 +252,14 @@ fn errors_have_their_code_and_the_channel_they_are_about() {
 
 #[test]
 fn a_refused_subscription_is_told_in_both_dialects() {
-    let error = SubscriptionError::KindNotServed(Kind::Presence);
+    let error = SubscriptionError::Full { limit: 2 };
     check_written(
         |out| write_subscription_error(out, "presence-a", &error),
-        r#"{"event":"pusher:subscription_error","data":"{\"type\":\"NotSupported\",\"error\":\"This server does not serve presence channels\",\"status\":501}","channel":"presence-a"}"#,
+        r#"{"event":"pusher:subscription_error","data":"{\"type\":\"LimitReached\",\"error\":\"The channel has 2 users; no more are allowed\",\"status\":4100}","channel":"presence-a"}"#,
     );
     check_written(
         |out| write_subscription_refused(out, "presence-a", &error),
-        r#"{"event":"pusher:error","data":"{\"code\":4009,\"message\":\"This server does not serve presence channels\"}","channel":"presence-a"}"#,
+        r#"{"event":"pusher:error","data":"{\"code\":4100,\"message\":\"The channel has 2 users; no more are allowed\"}","channel":"presence-a"}"#,
     );
 }
 
@@ -389,4 +390,15 @@ proptest::proptest! {
         assert_eq!(message.channel.as_deref(), Some(channel.as_str()));
         assert_eq!(Data::Literal(&literal).bytes(), data.len());
     }
+}
+
+#[test]
+fn the_data_of_an_event_is_found_as_it_was_written() {
+    for (data, expected) in [(r#""a\/\u0041""#, r#""a\/\u0041""#), ("[1]", r#""[1]""#)] {
+        let data = serde_json::from_str(data).unwrap();
+        let mut out = Vec::new();
+        write_event(&mut out, "n", Data::of(data), "c");
+        assert_eq!(data_of(&out), Some(expected));
+    }
+    assert_eq!(data_of(b"no JSON"), None);
 }

@@ -58,6 +58,21 @@ export class Recorder {
         await this.#until(() => this.#confirmations(name) > before);
     }
 
+    /** Joins a presence channel; notes `here`, `joining` and `leaving` with what is known of the members. */
+    async join(name) {
+        const hear = (event) => (data) => this.#note(this.events, { channel: name, event, data });
+        if (this.echo) {
+            const channel = this.#echoChannel(name);
+            channel.here(hear('here')).joining(hear('joining')).leaving(hear('leaving'));
+        } else {
+            const channel = this.pusher.subscribe(name);
+            channel.bind('pusher:subscription_succeeded', ({ members }) => hear('here')(Object.values(members)));
+            channel.bind('pusher:member_added', ({ info }) => hear('joining')(info));
+            channel.bind('pusher:member_removed', ({ info }) => hear('leaving')(info));
+        }
+        await this.confirmations(name, 1);
+    }
+
     /** Subscribes to what the server will refuse, and tells what the channel's error handler was told. */
     async refusal(name) {
         const told = [];
@@ -76,7 +91,9 @@ export class Recorder {
 
     /** Notes such events as `whisper:EVENT`. */
     listenForWhisper(name, event) {
-        const hear = (data) => this.#note(this.events, { channel: name, event: `whisper:${event}`, data });
+        const hear = (data, metadata) => {
+            this.#note(this.events, { channel: name, event: `whisper:${event}`, data, userId: metadata?.user_id });
+        };
         if (this.echo) this.#echoChannel(name).listenForWhisper(event, hear);
         else this.pusher.channel(name).bind(`client-${event}`, hear);
     }

@@ -1,0 +1,257 @@
+//! Where what a client asks for is weighed, and what it is told is written.
+//!
+//! ```text
+//!   wish ──▶ name, kind, signature, member ──▶ engine: subscribe, or attend with a note
+//!                    └─▶ subscription_error, pusher:error         nothing of the wish remains
+//! ```
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use super::apps::App;
+use super::channel::Kind;
+use super::client::Clients;
+use super::directory::{Directory, Note};
+use super::error::{ClientError, SubscriptionError};
+use super::message::{self, ClientEvent, Subscribe};
+use super::presence::{Member, MemberError};
+use super::signature::{self, Credentials};
+use crate::metrics::Counter;
+use crate::{Conn, Keep, MessageKind, Outgoing};
+
+/// Where messages are written before they are sent. Used within one callback, kept for its memory.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    pub(super) json: Vec<u8>,
+    pub(super) topic: String,
+}
+
+impl Desk {
+    /// Subscribes a client, or tells it why not.
+    pub(super) fn subscribe(
+        &mut self,
+        conn: &mut Conn<'_, Directory>,
+        app: &App,
+        wish: &Subscribe<'_>,
+    ) {
+        let result = may_subscribe(app, conn.socket_id(), wish).and_then(|note| {
+            app.write_topic(&wish.channel, &mut self.topic);
+            let result = match note {
+                Some(note) => conn.attend(&self.topic, note),
+                None => conn.subscribe(&self.topic),
+            };
+            result.or_else(|error| SubscriptionError::from_engine(error).map_or(Ok(()), Err))
+        });
+        if let Err(error) = result {
+            self.refuse_subscription(conn, &wish.channel, &error);
+        }
+    }
+
+    /// The first message reaches the channel's error handler in pusher-js, the second is what users of Reverb look for.
+    pub(super) fn refuse_subscription(
+        &mut self,
+        conn: &mut Conn<'_, Directory>,
+        channel: &str,
+        error: &SubscriptionError,
+    ) {
+        conn.count(Counter::ClientErrors);
+        self.send(conn, |json| message::write_subscription_error(json, channel, error));
+        self.send(conn, |json| message::write_subscription_refused(json, channel, error));
+    }
+
+    /// Passes a client's event on to the others of the channel.
+    pub(super) fn pass_on(
+        &mut self,
+        conn: &mut Conn<'_, Directory>,
+        app: &App,
+        clients: &Clients,
+        event: &ClientEvent<'_>,
+    ) -> Result<(), ClientError> {
+        may_send(app, &event.event, event.data)?;
+        let channel = &event.channel;
+        app.write_topic(channel, &mut self.topic);
+        if !conn.is_subscribed(&self.topic) {
+            return Err(ClientError::ClientEventNotMember);
+        }
+        // Who the sender is, the home has said with its welcome; until then it is no member.
+        let user_id = match Kind::of(channel).has_members() {
+            true => {
+                Some(clients.user_id(conn.id(), channel).ok_or(ClientError::ClientEventNotMember)?)
+            }
+            false => None,
+        };
+        self.json.clear();
+        message::write_client_event(&mut self.json, &event.event, event.data, channel, user_id);
+        let message = Outgoing::Message(MessageKind::Text, Cow::Borrowed(&self.json));
+        // A topic that is too long has no members, so only one error is left.
+        conn.publish_as(Keep::Forget, &self.topic, message, Some(conn.socket_id()))
+            .map_err(|_| ClientError::ClientEventBusy)
+    }
+
+    /// An error frame first, for clients that look at nothing else; then the close frame with the same code.
+    pub(super) fn refuse(&mut self, conn: &mut Conn<'_, Directory>, error: &ClientError) {
+        self.send(conn, |json| message::write_error(json, error, None));
+        conn.close(error.code(), &error.to_string());
+    }
+
+    /// Answers what a client said with an error.
+    pub(super) fn answer_error(
+        &mut self,
+        conn: &mut Conn<'_, Directory>,
+        error: &ClientError,
+        channel: Option<&str>,
+    ) {
+        conn.count(Counter::ClientErrors);
+        self.send(conn, |json| message::write_error(json, error, channel));
+    }
+
+    pub(super) fn send(
+        &mut self,
+        conn: &mut Conn<'_, Directory>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.json.clear();
+        write(&mut self.json);
+        conn.send(Outgoing::Message(MessageKind::Text, Cow::Borrowed(&self.json)));
+    }
+}
+
+/// Everything about a subscription that can be told without the engine; and what the channel's home must know of it.
+fn may_subscribe(
+    app: &App,
+    socket_id: impl fmt::Display,
+    wish: &Subscribe<'_>,
+) -> Result<Option<Note>, SubscriptionError> {
+    app.naming().check(&wish.channel).map_err(SubscriptionError::Name)?;
+    let kind = Kind::of(&wish.channel);
+    if kind == Kind::ServerToUser {
+        return Err(SubscriptionError::NotThatUser);
+    }
+    if kind.needs_signature() {
+        let credentials = Credentials { key: &app.key, secret: &app.secret };
+        let auth = wish.auth.as_deref().unwrap_or_default();
+        let (socket_id, channel_data) = (socket_id.to_string(), wish.channel_data.as_deref());
+        signature::verify_channel(credentials, auth, &socket_id, &wish.channel, channel_data)
+            .map_err(SubscriptionError::Auth)?;
+    }
+    if kind.has_members() {
+        let member =
+            member(app, wish.channel_data.as_deref()).map_err(SubscriptionError::Member)?;
+        return Ok(Some(Note::Member(member)));
+    }
+    Ok(kind.is_cached().then_some(Note::Cached))
+}
+
+/// Who subscribes to a presence channel.
+fn member(app: &App, channel_data: Option<&str>) -> Result<Member, MemberError> {
+    match channel_data.filter(|data| !data.is_empty()) {
+        Some(data) => Member::read(data, app.member_limits()),
+        None => Err(MemberError::Missing),
+    }
+}
+
+/// Everything about a client's event that can be told without the engine.
+fn may_send(app: &App, event: &str, data: Option<&RawValue>) -> Result<(), ClientError> {
+    if !app.client_events {
+        return Err(ClientError::ClientEventsDisabled);
+    }
+    let (characters, limit) = (event.chars().count(), app.max_event_name);
+    if characters > limit {
+        return Err(ClientError::ClientEventName { characters, limit });
+    }
+    let (bytes, limit) = (data.map_or(0, |data| data.get().len()), app.max_event_bytes);
+    if bytes > limit {
+        return Err(ClientError::ClientEventTooBig { bytes, limit });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::channel::NameError;
+    use super::super::signature::AuthError;
+    use super::*;
+
+    fn check_subscribe(channel: &str, auth: Option<&str>, expected: Result<(), SubscriptionError>) {
+        let wish =
+            Subscribe { channel: channel.into(), auth: auth.map(Into::into), channel_data: None };
+        let app = App::new("1", "key", "secret");
+        let got = may_subscribe(&app, "1.2", &wish).map(|note| assert_eq!(note, None));
+        assert_eq!(got, expected, "{channel}");
+    }
+
+    #[test]
+    fn public_channels_need_no_auth_and_mind_none() {
+        for name in ["news", "privateer", "presence", "my-cache-x"] {
+            check_subscribe(name, None, Ok(()));
+            check_subscribe(name, Some(""), Ok(()));
+            check_subscribe(name, Some("rubbish"), Ok(()));
+        }
+    }
+
+    #[test]
+    fn private_and_encrypted_channels_need_their_signature() {
+        for name in ["private-a", "private-encrypted-a"] {
+            let auth = format!("key:{}", signature::channel_signature("secret", "1.2", name, None));
+            check_subscribe(name, Some(&auth), Ok(()));
+            check_subscribe(name, None, Err(SubscriptionError::Auth(AuthError::Missing)));
+            let other =
+                format!("key:{}", signature::channel_signature("secret", "1.3", name, None));
+            check_subscribe(name, Some(&other), Err(SubscriptionError::Auth(AuthError::Signature)));
+        }
+    }
+
+    #[test]
+    fn client_events_have_limits_and_a_switch() {
+        let data = RawValue::from_string("[1,2,3]".to_owned()).unwrap();
+        let check = |change: fn(&mut App), expected: Result<(), ClientError>| {
+            let mut app = App::new("1", "key", "secret");
+            change(&mut app);
+            assert_eq!(may_send(&app, "client-ü", Some(&data)), expected);
+        };
+        check(|_| {}, Ok(()));
+        check(|app| (app.max_event_name, app.max_event_bytes) = (8, 7), Ok(()));
+        let error = ClientError::ClientEventName { characters: 8, limit: 7 };
+        check(|app| app.max_event_name = 7, Err(error));
+        let error = ClientError::ClientEventTooBig { bytes: 7, limit: 6 };
+        check(|app| app.max_event_bytes = 6, Err(error));
+        check(|app| app.client_events = false, Err(ClientError::ClientEventsDisabled));
+    }
+
+    #[test]
+    fn names_are_checked_before_all_else() {
+        let long = "a".repeat(201);
+        let error = NameError::TooLong { characters: 201, limit: 200 };
+        check_subscribe(&long, None, Err(SubscriptionError::Name(error)));
+        check_subscribe(&long[..200], None, Ok(()));
+        check_subscribe(
+            "#x",
+            None,
+            Err(SubscriptionError::Name(NameError::Character { got: '#' })),
+        );
+        check_subscribe("", None, Err(SubscriptionError::Name(NameError::Empty)));
+    }
+
+    #[test]
+    fn kinds_with_a_memory_bring_what_their_home_must_know() {
+        let check = |channel: &str, data: Option<&str>, expected: Option<Note>| {
+            let signature = signature::channel_signature("secret", "1.2", channel, data);
+            let auth = Some(format!("key:{signature}").into());
+            let wish =
+                Subscribe { channel: channel.into(), auth, channel_data: data.map(Into::into) };
+            let app = App::new("1", "key", "secret");
+            assert_eq!(may_subscribe(&app, "1.2", &wish), Ok(expected), "{channel}");
+        };
+        let data = r#"{"user_id": 7}"#;
+        let member = Member::read(data, App::new("1", "key", "secret").member_limits()).unwrap();
+        for channel in ["presence-a", "presence-cache-a"] {
+            check(channel, Some(data), Some(Note::Member(member.clone())));
+        }
+        for channel in ["cache-a", "private-cache-a", "private-encrypted-cache-a"] {
+            check(channel, None, Some(Note::Cached));
+        }
+        check("private-a", Some(data), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! Who comes onto a presence channel and who goes, and what the others are told of it.
+
+use super::super::message;
+use super::super::presence::Member;
+use super::{Directory, Refusal, Welcome};
+use crate::{Announcer, ConnId, MessageKind, Prepared};
+
+impl Directory {
+    /// A connection is a member. What is announced here goes to the others alone: the newcomer hears the list.
+    pub(super) fn join(
+        &mut self,
+        topic: &str,
+        conn: ConnId,
+        member: Member,
+        out: &mut Announcer<'_, Self>,
+    ) -> Result<Welcome, Refusal> {
+        let channel = self.channel_of(topic);
+        let limit = channel.and_then(|(app, _)| app.max_presence_members);
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        let channel = channel.map_or("", |(_, channel)| channel);
+        let last = self.last_event(topic, out.unix_seconds());
+        let members = self.presence.entry(topic.to_owned()).or_default();
+        let Ok(joined) = members.join(conn, member.clone(), limit) else {
+            return Err(Refusal::Full { limit });
+        };
+        if let Some(removed) = joined.removed {
+            announce_removed(topic, channel, &removed, out);
+        }
+        if joined.is_new {
+            let added = prepared(|json| message::write_member_added(json, channel, &member));
+            out.publish(topic, added);
+        }
+        let succeeded = prepared(|json| {
+            message::write_presence_succeeded(json, channel, members);
+        });
+        Ok(Welcome::Member { succeeded, user_id: member.literal().into(), last })
+    }
+
+    /// A connection is a member no more, if it was one.
+    pub(super) fn leave(&mut self, topic: &str, conn: ConnId, out: &mut Announcer<'_, Self>) {
+        let Some(members) = self.presence.get_mut(topic) else { return };
+        let removed = members.leave(conn);
+        if members.users() == 0 {
+            self.presence.remove(topic);
+        }
+        if let (Some(removed), Some((_, channel))) = (removed, topic.split_once('/')) {
+            announce_removed(topic, channel, &removed, out);
+        }
+    }
+}
+
+fn announce_removed(
+    topic: &str,
+    channel: &str,
+    member: &Member,
+    out: &mut Announcer<'_, Directory>,
+) {
+    out.publish(topic, prepared(|json| message::write_member_removed(json, channel, member)));
+}
+
+pub(super) fn prepared(write: impl FnOnce(&mut Vec<u8>)) -> Prepared {
+    let mut json = Vec::new();
+    write(&mut json);
+    Prepared::new(MessageKind::Text, &json)
+}

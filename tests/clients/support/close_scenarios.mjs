@@ -62,8 +62,10 @@ export function closeScenarios(make) {
         for (const [key, then] of rows.filter(([, what]) => what !== GONE)) {
             test(`${key}: ${then}`, async () => {
                 const milliseconds = await server.returns(key);
-                assert.equal(milliseconds >= A_SECOND, then === LATER, `it came back after ${milliseconds} ms`);
-                const { willRetry } = await within(SOON, 'connected again', clients.get(key).reaches('connected'));
+                const { waits, willRetry } = await within(SOON, 'connected again', clients.get(key).reaches('connected'));
+                // What it chose to wait: how soon a busy machine then lets it come says nothing of it.
+                assert.equal(Math.min(...waits), then === LATER ? 1000 : 0);
+                if (then === LATER) assert.ok(milliseconds >= A_SECOND, `it came back after ${milliseconds} ms`);
                 assert.equal(willRetry, false);
             });
         }

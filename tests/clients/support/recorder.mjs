@@ -43,7 +43,10 @@ export class Recorder {
 
     async reaches(state) {
         await this.#until(() => this.pusher.connection.state === state);
-        return { states: this.states, errors: this.errors, willRetry: Boolean(this.pusher.connection.retryTimer) };
+        const { states, errors, pusher } = this;
+        // How long it chose to wait before it comes back, in milliseconds; of several times the first to pass counts.
+        const waits = pusher.timeline.events.filter(({ action }) => action === 'retry').map(({ delay }) => delay);
+        return { states, errors, waits, willRetry: Boolean(this.pusher.connection.retryTimer) };
     }
 
     /** Subscribes and waits for the server's word. */

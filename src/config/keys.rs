@@ -137,6 +137,8 @@ pub const KEYS: &[Key] = &[
     Key::new("apps.max_presence_members", Kind::Ceiling, "none"),
     Key::new("apps.max_member_bytes", Kind::Ceiling, "none"),
     Key::new("apps.max_user_id", count(1, 400), "200"),
+    Key::new("apps.max_watchlist", count(0, 1000), "100"),
+    Key::new("apps.authorisation_timeout", Kind::Ceiling, "none"),
     Key::new("apps.cache_ttl", seconds(1, DAY), "1800"),
 ];
 

@@ -229,6 +229,8 @@ fn app(settings: &Settings) -> App {
         max_presence_members: ceiling("apps.max_presence_members"),
         max_member_bytes: ceiling("apps.max_member_bytes"),
         max_user_id: settings.size("apps.max_user_id"),
+        max_watchlist: settings.size("apps.max_watchlist"),
+        authorisation_timeout_seconds: ceiling("apps.authorisation_timeout"),
         cache_ttl_seconds: seconds("apps.cache_ttl"),
         ..App::new(
             settings.text("apps.id"),

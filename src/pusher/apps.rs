@@ -6,6 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::channel::Naming;
 use super::presence::MemberLimits;
+use super::users::UserLimits;
+
+/// The bit of a connection's tag that says that it has signed in, or is on a channel that is signed. The rest is the
+/// number of its application.
+pub(super) const AUTHORISED: u32 = 1 << 31;
 
 /// One application, as it is configured.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,6 +51,11 @@ pub struct App {
     pub max_member_bytes: Option<u32>,
     /// The length of a user's id, in characters.
     pub max_user_id: usize,
+    /// How many users one client may watch.
+    pub max_watchlist: usize,
+    /// After how long a client is closed that has neither signed in nor subscribed to a channel that is signed; `None`:
+    /// it may stay.
+    pub authorisation_timeout_seconds: Option<u32>,
     /// How long the last event of a cache channel is kept.
     pub cache_ttl_seconds: u32,
 }
@@ -72,6 +82,8 @@ impl App {
             max_presence_members: None,
             max_member_bytes: None,
             max_user_id: 200,
+            max_watchlist: 100,
+            authorisation_timeout_seconds: None,
             cache_ttl_seconds: 1_800,
         }
     }
@@ -83,6 +95,10 @@ impl App {
     pub(super) fn member_limits(&self) -> MemberLimits {
         let bytes = self.max_member_bytes.map_or(usize::MAX, |limit| limit as usize);
         MemberLimits { bytes, user_id_characters: self.max_user_id }
+    }
+
+    pub(super) fn user_limits(&self) -> UserLimits {
+        UserLimits { id_characters: self.max_user_id, watchlist: self.max_watchlist }
     }
 
     /// Writes the engine's name of one of the application's channels. An id has no `/`, so two applications never
@@ -190,7 +206,7 @@ impl Apps {
     }
 
     fn entry(&self, tag: u32) -> Option<&Entry> {
-        self.entries.get(usize::try_from(tag).ok()?.checked_sub(1)?)
+        self.entries.get(usize::try_from(tag & !AUTHORISED).ok()?.checked_sub(1)?)
     }
 }
 

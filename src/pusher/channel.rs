@@ -34,10 +34,13 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What the name of a server-to-user channel has before the user's id.
+    pub(super) const SERVER_TO_USER: &'static str = "#server-to-user-";
+
     const PREFIXES: [(&'static str, Self); 8] = [
         ("private-encrypted-cache-", Self::PrivateEncryptedCache),
         ("private-encrypted-", Self::PrivateEncrypted),
-        ("#server-to-user-", Self::ServerToUser),
+        (Self::SERVER_TO_USER, Self::ServerToUser),
         ("presence-cache-", Self::PresenceCache),
         ("private-cache-", Self::PrivateCache),
         ("presence-", Self::Presence),

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::error::ClientError;
 use super::percent::{self, Plus};
 use super::query::{Parameters, Spelling};
+use super::watchlist::Watchlist;
 use crate::ConnId;
 
 /// What an upgrade request says.
@@ -37,11 +38,21 @@ pub(super) struct Clients {
     by_conn: HashMap<ConnId, Client>,
 }
 
-/// One client that is on a presence channel.
+/// One client that is on a presence channel, or signed in.
 #[derive(Debug, Default)]
 pub(super) struct Client {
     /// Its `user_id` on each presence channel that it was welcomed to, as JSON.
     members: HashMap<Box<str>, Box<str>>,
+    user: Option<Box<SignedIn>>,
+}
+
+/// The user that a client has signed in as.
+#[derive(Debug)]
+pub(super) struct SignedIn {
+    pub(super) id: Box<str>,
+    /// The `user_info`, as the JSON that came.
+    pub(super) info: Option<Box<str>>,
+    pub(super) watchlist: Watchlist,
 }
 
 impl Clients {
@@ -55,7 +66,7 @@ impl Clients {
     pub(super) fn left(&mut self, conn: ConnId, channel: &str) {
         if let Some(client) = self.by_conn.get_mut(&conn) {
             client.members.remove(channel);
-            if client.members.is_empty() {
+            if client.members.is_empty() && client.user.is_none() {
                 self.by_conn.remove(&conn);
             }
         }
@@ -64,6 +75,21 @@ impl Clients {
     /// The client's `user_id` on a presence channel, as JSON.
     pub(super) fn user_id(&self, conn: ConnId, channel: &str) -> Option<&str> {
         self.by_conn.get(&conn)?.members.get(channel).map(|user_id| &**user_id)
+    }
+
+    /// The client has signed in.
+    pub(super) fn signed_in(&mut self, conn: ConnId, user: SignedIn) {
+        self.by_conn.entry(conn).or_default().user = Some(Box::new(user));
+    }
+
+    /// The user that the client is signed in as.
+    pub(super) fn user(&self, conn: ConnId) -> Option<&SignedIn> {
+        self.by_conn.get(&conn)?.user.as_deref()
+    }
+
+    /// As [`Clients::user`].
+    pub(super) fn user_mut(&mut self, conn: ConnId) -> Option<&mut SignedIn> {
+        self.by_conn.get_mut(&conn)?.user.as_deref_mut()
     }
 
     /// The client is gone.

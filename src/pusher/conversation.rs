@@ -5,15 +5,16 @@
 //!    │
 //!    ▼
 //!   connection_established ──▶ ping ⇄ pong, subscribe ──▶ subscription_succeeded ──▶ events of both sides ──▶ close
+//!                                   signin ──▶ signin_success ──▶ watchlist_events
 //! ```
 //!
-//! A connection's tag is the number of its app; 0 stands for a client that was refused.
+//! A connection's tag is the number of its app, and whether it is authorised; 0 stands for a client that was refused.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::api;
-use super::apps::{App, Apps};
+use super::apps::{AUTHORISED, App, Apps};
 use super::channel::Kind;
 use super::client::{self, Clients, Introduction};
 pub(super) use super::desk::Desk;
@@ -21,6 +22,7 @@ use super::directory::{Answer, Directory, Refusal, Welcome, Word};
 use super::error::{ClientError, SubscriptionError};
 use super::hooks::Pages;
 use super::message::{self, Command};
+use super::users;
 use crate::metrics::Counter;
 use crate::{
     CloseCode, CloseFrame, Conn, ConnError, Handler, Idle, Message, MessageKind, Patience,
@@ -106,6 +108,9 @@ impl Handler<Directory> for Pusher {
         match self.admit(conn.upgrade()) {
             Ok((tag, app)) => {
                 conn.set_tag(tag);
+                if let Some(seconds) = app.authorisation_timeout_seconds {
+                    conn.remind(Duration::from_secs(seconds.into()));
+                }
                 let timeout = app.activity_timeout_seconds;
                 let socket_id = conn.socket_id();
                 self.desk.send(conn, |json| {
@@ -129,7 +134,12 @@ impl Handler<Directory> for Pusher {
         let text = message.text().or_else(|| str::from_utf8(message.bytes()).ok());
         match text.ok_or(ClientError::InvalidMessage).and_then(Command::read) {
             Ok(Command::Ping) => conn.send(self.pong.clone()),
-            Ok(Command::Subscribe(wish)) => self.desk.subscribe(conn, app, &wish),
+            Ok(Command::SignIn(wish)) => {
+                if let Err(error) = self.desk.sign_in(conn, app, &mut self.clients, &wish) {
+                    self.desk.answer_error(conn, &error, None);
+                }
+            }
+            Ok(Command::Subscribe(wish)) => self.desk.subscribe(conn, app, &self.clients, &wish),
             Ok(Command::Unsubscribe { channel }) => {
                 app.write_topic(&channel, &mut self.desk.topic);
                 conn.unsubscribe(&self.desk.topic);
@@ -148,19 +158,36 @@ impl Handler<Directory> for Pusher {
     fn on_subscribed(&mut self, conn: &mut Conn<'_, Directory>, topic: &str) {
         let app = self.apps.by_tag(conn.tag());
         let Some(channel) = app.and_then(|app| app.channel_of(topic)) else { return };
+        if Kind::of(channel).needs_signature() {
+            mark_authorised(conn);
+        }
         self.desk.send(conn, |json| message::write_subscription_succeeded(json, channel));
     }
 
     fn on_welcome(&mut self, conn: &mut Conn<'_, Directory>, topic: &str, welcome: Welcome) {
-        let app = self.apps.by_tag(conn.tag());
-        let Some(channel) = app.and_then(|app| app.channel_of(topic)) else { return };
+        let Some(app) = self.apps.by_tag(conn.tag()) else { return };
+        let (desk, clients) = (&mut self.desk, &mut self.clients);
+        let channel = app.channel_of(topic).unwrap_or_default();
         let last = match welcome {
+            Welcome::SignedIn { user_data } => {
+                mark_authorised(conn);
+                desk.send(conn, |json| message::write_signin_success(json, &user_data));
+                return desk.watch(conn, app, clients);
+            }
+            Welcome::Watching { is_online } => {
+                let user = users::user_of(topic).unwrap_or_default();
+                return desk.tell_watched(conn, clients, user, is_online);
+            }
             Welcome::Cached { last } => {
-                self.desk.send(conn, |json| message::write_subscription_succeeded(json, channel));
+                if Kind::of(channel).needs_signature() {
+                    mark_authorised(conn);
+                }
+                desk.send(conn, |json| message::write_subscription_succeeded(json, channel));
                 last
             }
             Welcome::Member { succeeded, user_id, last } => {
-                self.clients.joined(conn.id(), channel, user_id);
+                mark_authorised(conn);
+                clients.joined(conn.id(), channel, user_id);
                 conn.send(succeeded);
                 last
             }
@@ -168,7 +195,7 @@ impl Handler<Directory> for Pusher {
         match last {
             Some(event) => conn.send(event),
             None if Kind::of(channel).is_cached() => {
-                self.desk.send(conn, |json| message::write_cache_miss(json, channel));
+                desk.send(conn, |json| message::write_cache_miss(json, channel));
             }
             None => {}
         }
@@ -184,6 +211,17 @@ impl Handler<Directory> for Pusher {
     fn on_word(&mut self, conn: &mut Conn<'_, Directory>, word: Word) {
         match word {
             Word::Terminate => self.desk.refuse(conn, &ClientError::Terminated),
+            Word::Watched { user, is_online } => {
+                self.desk.tell_watched(conn, &mut self.clients, &user, is_online);
+            }
+        }
+    }
+
+    fn on_reminder(&mut self, conn: &mut Conn<'_, Directory>) {
+        let app = self.apps.by_tag(conn.tag());
+        let seconds = app.and_then(|app| app.authorisation_timeout_seconds);
+        if let Some(seconds) = seconds.filter(|_| conn.tag() & AUTHORISED == 0) {
+            self.desk.refuse(conn, &ClientError::Unauthorised { seconds });
         }
     }
 
@@ -224,6 +262,11 @@ impl Handler<Directory> for Pusher {
     fn on_answer(&mut self, conn: &mut Conn<'_, Directory>, ticket: u64, answer: Answer) {
         api::answered(self, conn, ticket, answer);
     }
+}
+
+/// The client has shown that the application knows it: the time for that does not end it any more.
+fn mark_authorised(conn: &mut Conn<'_, Directory>) {
+    conn.set_tag(conn.tag() | AUTHORISED);
 }
 
 /// How long a client waits for the answer to its own ping.

@@ -3,6 +3,7 @@
 //! ```text
 //!   wish ──▶ name, kind, signature, member ──▶ engine: subscribe, or attend with a note
 //!                    └─▶ subscription_error, pusher:error         nothing of the wish remains
+//!   sign-in ──▶ signature, user ──▶ engine: attend the user ──▶ then each user of its watchlist
 //! ```
 
 use std::borrow::Cow;
@@ -12,14 +13,16 @@ use serde_json::value::RawValue;
 
 use super::apps::App;
 use super::channel::Kind;
-use super::client::Clients;
+use super::client::{Clients, SignedIn};
 use super::directory::{Directory, Note};
-use super::error::{ClientError, SubscriptionError};
-use super::message::{self, ClientEvent, Subscribe};
+use super::error::{ClientError, SignInError, SubscriptionError};
+use super::message::{self, ClientEvent, SignInWish, Subscribe};
 use super::presence::{Member, MemberError};
 use super::signature::{self, Credentials};
+use super::users::{self, SignIn};
+use super::watchlist::Watchlist;
 use crate::metrics::Counter;
-use crate::{Conn, Keep, MessageKind, Outgoing};
+use crate::{Conn, Keep, MessageKind, Outgoing, SubscribeError};
 
 /// Where messages are written before they are sent. Used within one callback, kept for its memory.
 #[derive(Debug, Default)]
@@ -34,9 +37,11 @@ impl Desk {
         &mut self,
         conn: &mut Conn<'_, Directory>,
         app: &App,
+        clients: &Clients,
         wish: &Subscribe<'_>,
     ) {
-        let result = may_subscribe(app, conn.socket_id(), wish).and_then(|note| {
+        let user = clients.user(conn.id());
+        let result = may_subscribe(app, conn.socket_id(), user, wish).and_then(|note| {
             app.write_topic(&wish.channel, &mut self.topic);
             let result = match note {
                 Some(note) => conn.attend(&self.topic, note),
@@ -59,6 +64,69 @@ impl Desk {
         conn.count(Counter::ClientErrors);
         self.send(conn, |json| message::write_subscription_error(json, channel, error));
         self.send(conn, |json| message::write_subscription_refused(json, channel, error));
+    }
+
+    /// Signs a client in; the user's home confirms it.
+    pub(super) fn sign_in(
+        &mut self,
+        conn: &mut Conn<'_, Directory>,
+        app: &App,
+        clients: &mut Clients,
+        wish: &SignInWish<'_>,
+    ) -> Result<(), ClientError> {
+        let user = clients.user_mut(conn.id());
+        let is_as = user.as_ref().map(|user| &*user.id);
+        let sign_in =
+            may_sign_in(app, conn.socket_id(), is_as, wish).map_err(ClientError::SignIn)?;
+        users::write_topic(&app.id, &sign_in.id, &mut self.topic);
+        let note = Note::SignIn { user_data: (*wish.user_data).into() };
+        match conn.attend(&self.topic, note) {
+            Ok(()) => {}
+            Err(SubscribeError::Closed) => return Ok(()),
+            Err(error) => return Err(ClientError::SignIn(SignInError::Refused(error))),
+        }
+        let SignIn { id, info, watchlist, too_long } = sign_in;
+        // Whoever signs in again may be known by new info; whom it watches stays.
+        if let Some(user) = user {
+            user.info = info;
+            return Ok(());
+        }
+        let watchlist = Watchlist::of(watchlist.into_iter());
+        clients.signed_in(conn.id(), SignedIn { id, info, watchlist });
+        let limit = app.max_watchlist;
+        too_long.map_or(Ok(()), |users| Err(ClientError::WatchlistTooLong { users, limit }))
+    }
+
+    /// Asks the homes of the users that a client watches.
+    pub(super) fn watch(
+        &mut self,
+        conn: &mut Conn<'_, Directory>,
+        app: &App,
+        clients: &mut Clients,
+    ) {
+        let watched = clients.user_mut(conn.id()).map(|user| user.watchlist.ask());
+        for user in watched.into_iter().flatten() {
+            users::write_topic(&app.id, &user, &mut self.topic);
+            // A name that is too long for a topic is one that nobody can sign in with.
+            if conn.attend(&self.topic, Note::Watch).is_err() {
+                self.tell_watched(conn, clients, &user, false);
+            }
+        }
+    }
+
+    /// Tells a client what a user is that it watches, if it is time for that.
+    pub(super) fn tell_watched(
+        &mut self,
+        conn: &mut Conn<'_, Directory>,
+        clients: &mut Clients,
+        user: &str,
+        is_online: bool,
+    ) {
+        let watcher = clients.user_mut(conn.id());
+        let Some(states) = watcher.and_then(|it| it.watchlist.learn(user, is_online)) else {
+            return;
+        };
+        self.send(conn, |json| message::write_watchlist_events(json, &states));
     }
 
     /// Passes a client's event on to the others of the channel.
@@ -122,12 +190,15 @@ impl Desk {
 fn may_subscribe(
     app: &App,
     socket_id: impl fmt::Display,
+    user: Option<&SignedIn>,
     wish: &Subscribe<'_>,
 ) -> Result<Option<Note>, SubscriptionError> {
     app.naming().check(&wish.channel).map_err(SubscriptionError::Name)?;
     let kind = Kind::of(&wish.channel);
     if kind == Kind::ServerToUser {
-        return Err(SubscriptionError::NotThatUser);
+        let named = wish.channel.strip_prefix(Kind::SERVER_TO_USER);
+        let is_that_user = user.is_some_and(|user| named == Some(&user.id));
+        return if is_that_user { Ok(None) } else { Err(SubscriptionError::NotThatUser) };
     }
     if kind.needs_signature() {
         let credentials = Credentials { key: &app.key, secret: &app.secret };
@@ -138,18 +209,41 @@ fn may_subscribe(
     }
     if kind.has_members() {
         let member =
-            member(app, wish.channel_data.as_deref()).map_err(SubscriptionError::Member)?;
+            member(app, user, wish.channel_data.as_deref()).map_err(SubscriptionError::Member)?;
         return Ok(Some(Note::Member(member)));
     }
     Ok(kind.is_cached().then_some(Note::Cached))
 }
 
 /// Who subscribes to a presence channel.
-fn member(app: &App, channel_data: Option<&str>) -> Result<Member, MemberError> {
-    match channel_data.filter(|data| !data.is_empty()) {
-        Some(data) => Member::read(data, app.member_limits()),
-        None => Err(MemberError::Missing),
+fn member(
+    app: &App,
+    user: Option<&SignedIn>,
+    channel_data: Option<&str>,
+) -> Result<Member, MemberError> {
+    match (channel_data.filter(|data| !data.is_empty()), user) {
+        (Some(data), _) => Member::read(data, app.member_limits()),
+        (None, Some(user)) => Ok(Member::signed_in(&user.id, user.info.as_deref())),
+        (None, None) => Err(MemberError::Missing),
     }
+}
+
+/// Everything about a sign-in that can be told without the engine. `is_as` is whom the client is signed in as already.
+fn may_sign_in(
+    app: &App,
+    socket_id: impl fmt::Display,
+    is_as: Option<&str>,
+    wish: &SignInWish<'_>,
+) -> Result<SignIn, SignInError> {
+    let credentials = Credentials { key: &app.key, secret: &app.secret };
+    let auth = wish.auth.as_deref().unwrap_or_default();
+    signature::verify_user(credentials, auth, &socket_id.to_string(), &wish.user_data)
+        .map_err(SignInError::Auth)?;
+    let sign_in = SignIn::read(&wish.user_data, app.user_limits()).map_err(SignInError::User)?;
+    if is_as.is_some_and(|id| *id != *sign_in.id) {
+        return Err(SignInError::OtherUser);
+    }
+    Ok(sign_in)
 }
 
 /// Everything about a client's event that can be told without the engine.
@@ -178,7 +272,7 @@ mod tests {
         let wish =
             Subscribe { channel: channel.into(), auth: auth.map(Into::into), channel_data: None };
         let app = App::new("1", "key", "secret");
-        let got = may_subscribe(&app, "1.2", &wish).map(|note| assert_eq!(note, None));
+        let got = may_subscribe(&app, "1.2", None, &wish).map(|note| assert_eq!(note, None));
         assert_eq!(got, expected, "{channel}");
     }
 
@@ -242,7 +336,7 @@ mod tests {
             let wish =
                 Subscribe { channel: channel.into(), auth, channel_data: data.map(Into::into) };
             let app = App::new("1", "key", "secret");
-            assert_eq!(may_subscribe(&app, "1.2", &wish), Ok(expected), "{channel}");
+            assert_eq!(may_subscribe(&app, "1.2", None, &wish), Ok(expected), "{channel}");
         };
         let data = r#"{"user_id": 7}"#;
         let member = Member::read(data, App::new("1", "key", "secret").member_limits()).unwrap();

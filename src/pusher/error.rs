@@ -8,6 +8,7 @@ use std::fmt;
 use super::channel::NameError;
 use super::presence::MemberError;
 use super::signature::AuthError;
+use super::users::UserError;
 use crate::{CloseCode, SubscribeError};
 
 /// An error of the connection as a whole.
@@ -60,10 +61,24 @@ pub enum ClientError {
         /// What was sent.
         got: String,
     },
+    /// A sign-in that does not hold.
+    SignIn(SignInError),
     /// The server stops.
     Stopping,
     /// The application ended the user's connections.
     Terminated,
+    /// The client neither signed in nor subscribed to a signed channel within the app's time for that.
+    Unauthorised {
+        /// That time.
+        seconds: u32,
+    },
+    /// A watchlist with more users than the app allows.
+    WatchlistTooLong {
+        /// How many it has.
+        users: usize,
+        /// The limit.
+        limit: usize,
+    },
 }
 
 impl ClientError {
@@ -78,7 +93,11 @@ impl ClientError {
             Self::ProtocolUnsupported { .. } => 4007,
             Self::InvalidMessage | Self::MessageTooBig | Self::Stopping => 4200,
             Self::PongMissing => 4201,
-            Self::ClientEventNotMember | Self::Terminated => 4009,
+            Self::ClientEventNotMember
+            | Self::SignIn(_)
+            | Self::Terminated
+            | Self::Unauthorised { .. } => 4009,
+            Self::WatchlistTooLong { .. } => 4302,
             Self::ClientEventBusy
             | Self::ClientEventName { .. }
             | Self::ClientEventTooBig { .. }
@@ -129,8 +148,15 @@ impl fmt::Display for ClientError {
                     Shortened(got, REPEATED_CHARACTERS)
                 )
             }
+            Self::SignIn(error) => write!(f, "Connection is unauthorized: {error}"),
             Self::Stopping => f.write_str("The server is restarting; please connect again."),
             Self::Terminated => f.write_str("The application has ended this user's connections."),
+            Self::Unauthorised { seconds } => {
+                write!(f, "Connection not authorized within {seconds} seconds.")
+            }
+            Self::WatchlistTooLong { users, limit } => {
+                write!(f, "The watchlist has {users} users; the first {limit} are watched.")
+            }
         }
     }
 }
@@ -151,6 +177,32 @@ impl fmt::Display for Shortened<'_> {
 const REPEATED_CHARACTERS: usize = 40;
 
 impl std::error::Error for ClientError {}
+
+/// Why a client is not signed in. The connection stays, and whoever it was signed in as, it still is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SignInError {
+    /// The signature does not hold.
+    Auth(AuthError),
+    /// The connection is signed in as another user.
+    OtherUser,
+    /// The connection may be on no more topics, or the user's name is too long for one.
+    Refused(SubscribeError),
+    /// Its `user_data` names nobody.
+    User(UserError),
+}
+
+impl fmt::Display for SignInError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auth(error) => write!(f, "{error}"),
+            Self::OtherUser => f.write_str("it is signed in as another user"),
+            Self::Refused(error) => write!(f, "{error}"),
+            Self::User(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for SignInError {}
 
 /// Why a client may not have a subscription. The connection stays, and nothing of the subscription remains.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -293,6 +345,21 @@ mod tests {
             &ClientError::ClientEventNotMember,
             4009,
             "The client is not a member of the specified channel.",
+        );
+        check(
+            &ClientError::SignIn(SignInError::OtherUser),
+            4009,
+            "Connection is unauthorized: it is signed in as another user",
+        );
+        check(
+            &ClientError::Unauthorised { seconds: 30 },
+            4009,
+            "Connection not authorized within 30 seconds.",
+        );
+        check(
+            &ClientError::WatchlistTooLong { users: 101, limit: 100 },
+            4302,
+            "The watchlist has 101 users; the first 100 are watched.",
         );
         assert_eq!(ClientError::ClientEventBusy.code(), CloseCode(4301));
         assert_eq!(ClientError::PathInvalid.code(), CloseCode(4005));

@@ -25,6 +25,8 @@ mod percent;
 mod presence;
 mod query;
 pub mod signature;
+mod users;
+mod watchlist;
 
 pub use apps::{App, Apps, AppsError};
 pub use conversation::{Options, Pusher};
@@ -32,3 +34,4 @@ pub use directory::{Answer, Directory, Note, Question, Refusal, Welcome, Word};
 pub use directory::{Claim, Facts, User};
 pub use hooks::Pages;
 pub use presence::{Member, MemberError};
+pub use users::UserError;

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::core::Core;
 use super::options::Patience;
@@ -52,6 +53,9 @@ pub trait Handler<D: Directory = ()>: 'static {
             conn.close(CloseCode::GOING_AWAY, "no sign of life");
         }
     }
+
+    /// The time that a [`Conn::remind`] asked for has come, and the WebSocket is still open.
+    fn on_reminder(&mut self, _conn: &mut Conn<'_, D>) {}
 
     /// How long a WebSocket may be silent, by its tag; 50 minutes at most. `None`: as the options say. Asked after
     /// `on_open`, and again when the connection has been silent.
@@ -345,6 +349,13 @@ impl<D: Directory> Conn<'_, D> {
     /// Counts something, in this core's counters.
     pub fn count(&self, counter: Counter) {
         self.core.count(counter);
+    }
+
+    /// Calls `on_reminder` after that time, if the WebSocket is open then. Asked twice, it is called twice. Costs 16
+    /// bytes until it is called, whether the connection lives that long or not.
+    pub fn remind(&mut self, after: Duration) {
+        let at = self.core.now.instant + after;
+        self.core.timers.remind(at, self.id);
     }
 
     /// Sends a message. Once the closing handshake has begun it does nothing.

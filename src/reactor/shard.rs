@@ -284,6 +284,11 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                 self.look_at_deadline(conn, entry, now);
             }
         }
+        while let Some(conn) = self.core.timers.next_reminder(now) {
+            if self.core.slot(conn).is_some_and(|slot| slot.is_open) {
+                self.call(conn, None, |handler, conn| handler.on_reminder(conn));
+            }
+        }
         let mut silent = std::mem::take(&mut self.silent);
         let is_more = self.core.timers.sweep(now, &mut silent);
         for slot in silent.drain(..) {

@@ -1,5 +1,5 @@
 //! Time without a timer object for each connection: a sweep over a 2-byte column for silence, a heap for the few real
-//! deadlines.
+//! deadlines and reminders.
 //!
 //! ```text
 //! activity  [ 712 | 698 | 715 | … ]   tick of the last byte, by slot      now 716: slot 1 is silent for 18 ticks
@@ -43,7 +43,9 @@ pub(crate) struct Timers {
     sweep_at: Instant,
     /// Where the sweep under way stands.
     cursor: Option<usize>,
-    deadlines: BinaryHeap<Reverse<(Instant, ConnId)>>,
+    deadlines: Heap,
+    /// What handlers asked to be reminded of. An entry stays until its time, whether its connection does or not.
+    reminders: Heap,
 }
 
 impl Timers {
@@ -57,6 +59,7 @@ impl Timers {
             sweep_at: now + LONGEST_SWEEP,
             cursor: None,
             deadlines: BinaryHeap::new(),
+            reminders: BinaryHeap::new(),
         };
         timers.learn(now, patience);
         timers
@@ -98,12 +101,17 @@ impl Timers {
 
     /// An entry whose time has come, with that time.
     pub(crate) fn next_passed(&mut self, now: Instant) -> Option<(Instant, ConnId)> {
-        let Reverse(entry) = *self.deadlines.peek()?;
-        if entry.0 > now {
-            return None;
-        }
-        self.deadlines.pop();
-        Some(entry)
+        pop_passed(&mut self.deadlines, now)
+    }
+
+    /// The handler wants to be called about the connection then.
+    pub(crate) fn remind(&mut self, at: Instant, conn: ConnId) {
+        self.reminders.push(Reverse((at, conn)));
+    }
+
+    /// Whom the handler wants to be called about now.
+    pub(crate) fn next_reminder(&mut self, now: Instant) -> Option<ConnId> {
+        pop_passed(&mut self.reminders, now).map(|(_, conn)| conn)
     }
 
     /// Entries in the heap, those that were replaced included.
@@ -135,10 +143,22 @@ impl Timers {
 
     /// When the core must look again; `None` if nothing can happen by itself.
     pub(crate) fn next(&self, has_connections: bool) -> Option<Instant> {
-        let deadline = self.deadlines.peek().map(|Reverse((deadline, _))| *deadline);
+        let first = |heap: &Heap| heap.peek().map(|Reverse((at, _))| *at);
+        let (deadline, reminder) = (first(&self.deadlines), first(&self.reminders));
         let sweep = has_connections.then_some(self.sweep_at);
-        deadline.into_iter().chain(sweep).min()
+        deadline.into_iter().chain(reminder).chain(sweep).min()
     }
+}
+
+type Heap = BinaryHeap<Reverse<(Instant, ConnId)>>;
+
+fn pop_passed(heap: &mut Heap, now: Instant) -> Option<(Instant, ConnId)> {
+    let Reverse(entry) = *heap.peek()?;
+    if entry.0 > now {
+        return None;
+    }
+    heap.pop();
+    Some(entry)
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ fn a_message_of_the_protocol_with_the_wrong_data_is_answered_with_an_error() {
 #[test]
 fn unknown_events_of_the_protocol_are_answered_and_others_are_not() {
     let mut scene = Scene::new();
-    for name in ["pusher:", "pusher:signin", "pusher:error", "pusher:connection_established"] {
+    for name in ["pusher:", "pusher:signout", "pusher:error", "pusher:connection_established"] {
         scene.check_invalid(&format!(r#"{{"event":"{name}","data":{{}}}}"#));
     }
     let before = scene.server.count(Counter::ClientErrors);

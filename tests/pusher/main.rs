@@ -24,3 +24,4 @@ mod requests;
 mod server;
 mod subscribing;
 mod transcripts;
+mod users;

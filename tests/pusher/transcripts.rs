@@ -19,7 +19,7 @@ use crate::backend::{Answer, Backend};
 use crate::client::{Client, Heard, decoded};
 use crate::server::{CORES, Running, apps};
 
-const ALL: [(&str, &str); 9] = [
+const ALL: [(&str, &str); 10] = [
     ("authentication.txt", include_str!("../transcripts/authentication.txt")),
     ("cache.txt", include_str!("../transcripts/cache.txt")),
     ("channels.txt", include_str!("../transcripts/channels.txt")),
@@ -29,6 +29,7 @@ const ALL: [(&str, &str); 9] = [
     ("liveness.txt", include_str!("../transcripts/liveness.txt")),
     ("presence.txt", include_str!("../transcripts/presence.txt")),
     ("subscribing.txt", include_str!("../transcripts/subscribing.txt")),
+    ("users.txt", include_str!("../transcripts/users.txt")),
 ];
 
 /// Whose line it is. Clients have numbers.
@@ -359,6 +360,11 @@ fn presence_goes_as_written() {
 #[test]
 fn subscribing_goes_as_written() {
     check("subscribing.txt");
+}
+
+#[test]
+fn users_go_as_written() {
+    check("users.txt");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What a channel's home core knows beyond who listens: presence members, the last event of a cache channel.
+//! What a channel's home core knows beyond who listens: presence members, the last event of a cache channel; and what
+//! a user's home knows: who is signed in, who watches.
 //!
 //! One value per core, which hears of the channels whose home that core is, in their one order; so everything here is
 //! a plain value. What clients bring and are told is here; what the API asks is in `questions.rs`.
@@ -6,12 +7,14 @@
 //! ```text
 //!   Note::Cached ──────▶ cache ─▶ Welcome::Cached, with the last event
 //!   Note::Member ─▶ presence[topic] ─▶ member_added to the others ─▶ Welcome::Member, with all members
+//!   Note::SignIn, Watch ─▶ users ─▶ Word::Watched to the watchers ─▶ Welcome::SignedIn, Watching
 //!   published event ──▶ cache          (what clients and homes publish is not told here, so it is never kept)
 //! ```
 
 mod claims;
 mod members;
 mod questions;
+mod users;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use super::cache::Cache;
 use super::channel::Kind;
 use super::conversation::Options;
 use super::presence::{Member, Members};
+use super::users::Users;
 use crate::{Announcer, ConnId, Directory as Home, Prepared};
 
 /// The Pusher part of one home core.
@@ -34,6 +38,8 @@ pub struct Directory {
     pub(super) presence: HashMap<String, Members>,
     /// The last events of cache channels.
     pub(super) cache: Cache,
+    /// Who is signed in, and who watches whom.
+    users: Users,
     /// The idempotency keys of API requests.
     claims: Claims,
     /// Whose limits hold.
@@ -44,7 +50,13 @@ impl Directory {
     /// A home core that remembers nothing yet.
     pub fn new(apps: Arc<Apps>, options: &Options) -> Self {
         let cache = Cache::new(options.cache_bytes);
-        Self { presence: HashMap::new(), cache, claims: Claims::default(), apps }
+        Self {
+            presence: HashMap::new(),
+            cache,
+            users: Users::default(),
+            claims: Claims::default(),
+            apps,
+        }
     }
 
     /// The application and the channel behind a topic.
@@ -59,13 +71,20 @@ impl Directory {
     }
 }
 
-/// What a subscriber brings to a channel whose home must know it.
+/// What a subscriber brings to a channel, or to a user, whose home must know it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Note {
     /// Nothing: it wants the last event.
     Cached,
     /// Who it is.
     Member(Member),
+    /// It is signed in as that user.
+    SignIn {
+        /// Its `user_data`, to be repeated to it.
+        user_data: Box<str>,
+    },
+    /// It wants to be told when that user comes and goes.
+    Watch,
 }
 
 /// What an admitted subscriber is told.
@@ -85,6 +104,16 @@ pub enum Welcome {
         /// The channel's last event, if it is a cache channel and one is kept.
         last: Option<Prepared>,
     },
+    /// To a user: from here on the connection is ended with the user's others, and seen by who watches.
+    SignedIn {
+        /// The `user_data` that it brought.
+        user_data: Box<str>,
+    },
+    /// To one who watches a user.
+    Watching {
+        /// Whether the user is online.
+        is_online: bool,
+    },
 }
 
 /// Why a subscriber is not admitted.
@@ -102,6 +131,13 @@ pub enum Refusal {
 pub enum Word {
     /// The application ended this user's connections (`terminate_connections`).
     Terminate,
+    /// A user that the connection watches has come or gone.
+    Watched {
+        /// The user's id.
+        user: Box<str>,
+        /// Whether it has come.
+        is_online: bool,
+    },
 }
 
 impl Home for Directory {
@@ -132,11 +168,14 @@ impl Home for Directory {
                 Ok(Welcome::Cached { last: self.last_event(topic, out.unix_seconds()) })
             }
             Note::Member(member) => self.join(topic, conn, member, out),
+            Note::SignIn { user_data } => Ok(self.sign_in(topic, conn, user_data, out)),
+            Note::Watch => Ok(Welcome::Watching { is_online: self.users.watch(topic, conn) }),
         }
     }
 
     fn on_depart(&mut self, topic: &str, conn: ConnId, out: &mut Announcer<'_, Self>) {
         self.leave(topic, conn, out);
+        self.forget(topic, conn, out);
     }
 
     fn answer(

@@ -26,7 +26,8 @@ pub enum Question {
         /// Whether it was carried out.
         is_done: bool,
     },
-    /// About all: ends the connections through which a user is on presence channels of one app.
+    /// About all: ends the connections that are signed in as a user of one app, or through which that user is on
+    /// presence channels.
     Terminate {
         /// The app's id.
         app: String,
@@ -136,6 +137,7 @@ impl Directory {
                         .connections_of(&user)
                         .for_each(|conn| out.tell(conn, super::Word::Terminate));
                 }
+                self.terminate_signed_in(&app, &user, out);
                 Answer::Done
             }
             Question::Channel { .. }

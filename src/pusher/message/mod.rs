@@ -19,9 +19,12 @@ use serde_json::value::RawValue;
 use super::error::{ClientError, SubscriptionError};
 
 mod presence;
+mod users;
 
 pub use presence::write_cache_miss;
 pub(super) use presence::{write_member_added, write_member_removed, write_presence_succeeded};
+pub(super) use users::write_watchlist_events;
+pub use users::{SignInWish, write_signin_success};
 
 /// The answer to a client's ping. `data` is there because Java clients look for it.
 pub const PONG: &str = r#"{"event":"pusher:pong","data":{}}"#;
@@ -43,6 +46,8 @@ pub enum Command<'m> {
     Ping,
     /// It is there.
     Pong,
+    /// It wants to be known as a user.
+    SignIn(SignInWish<'m>),
     /// It wants to hear a channel.
     Subscribe(Subscribe<'m>),
     /// It wants to hear a channel no more.
@@ -84,6 +89,10 @@ impl<'m> Command<'m> {
         match envelope.event.0.as_ref() {
             "pusher:ping" => Ok(Self::Ping),
             "pusher:pong" => Ok(Self::Pong),
+            "pusher:signin" => {
+                let data: users::SignInData<'m> = envelope.inner()?;
+                Ok(Self::SignIn(data.into()))
+            }
             "pusher:subscribe" => {
                 let data: SubscribeData<'m> = envelope.inner()?;
                 Ok(Self::Subscribe(data.into()))

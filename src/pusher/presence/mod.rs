@@ -48,6 +48,14 @@ impl Member {
         Ok(Self { id: id.into(), literal: literal.into(), info })
     }
 
+    /// A user that the connection is signed in as.
+    pub(super) fn signed_in(id: &str, info: Option<&str>) -> Self {
+        let mut literal = Vec::new();
+        message::write_string(&mut literal, id);
+        let literal = String::from_utf8_lossy(&literal).into();
+        Self { id: id.into(), literal, info: info.map(Into::into) }
+    }
+
     /// The user's identity: `2` and `"2"` are one user.
     pub fn id(&self) -> &str {
         &self.id

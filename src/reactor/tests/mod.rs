@@ -8,6 +8,7 @@ mod ending;
 mod last_words;
 mod membership;
 mod random;
+mod reminders;
 
 use std::cell::RefCell;
 use std::rc::Rc;

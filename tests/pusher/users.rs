@@ -1,0 +1,224 @@
+//! Signed-in users on four cores: who is online, who hears a user's channel, whose connections are ended, and how long
+//! a client may stay unknown.
+
+use serde_json::{Value, json};
+use stentor::pusher::signature::user_signature;
+
+use crate::backend::Backend;
+use crate::client::{Client, Heard, event};
+use crate::server::Running;
+
+/// What a client says to sign in, with the secret of app 1.
+fn sign_in(client: &Client, user_data: &Value) -> String {
+    let user_data = user_data.to_string();
+    let auth = format!("key:{}", user_signature("secret", &client.socket_id, &user_data));
+    json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}}).to_string()
+}
+
+/// Signs in, and waits until it holds.
+fn signed_in(client: &mut Client, user_data: &Value) {
+    client.say(&sign_in(client, user_data));
+    let message = client.message();
+    assert_eq!(message["event"], "pusher:signin_success", "{message}");
+}
+
+fn user(id: &str) -> Value {
+    json!({"id": id})
+}
+
+/// The next message says that these are online, and those are not.
+fn check_states(client: &mut Client, online: &[&str], offline: &[&str]) {
+    let named = [("online", online), ("offline", offline)];
+    let events = named.iter().filter(|(_, users)| !users.is_empty());
+    let events: Vec<_> =
+        events.map(|(name, users)| json!({"name": name, "user_ids": users})).collect();
+    let message = client.message();
+    assert_eq!(message["event"], "pusher_internal:watchlist_events", "{message}");
+    assert_eq!(message["data"], json!({"events": events}));
+}
+
+/// An error frame and a close frame with that code, whatever comes before.
+fn check_ended(client: &mut Client, code: u16) {
+    let mut last = Value::Null;
+    loop {
+        match client.next() {
+            Heard::Message(message) => last = message,
+            Heard::Close(got, reason) => {
+                assert_eq!((got, &last["data"]["code"]), (code, &json!(code)));
+                return assert_eq!(last["data"]["message"], reason);
+            }
+            other => panic!("{other:?} instead of a close frame"),
+        }
+    }
+}
+
+#[test]
+fn a_user_is_online_once_however_many_connections_on_however_many_cores() {
+    let server = Running::start();
+    let mut watchers = Client::on_each_core(&server);
+    for (number, watcher) in watchers.iter_mut().enumerate() {
+        let watchlist = json!({"id": format!("watcher {number}"), "watchlist": ["ann", "bob"]});
+        signed_in(watcher, &watchlist);
+        check_states(watcher, &[], &["ann", "bob"]);
+    }
+    let mut tabs = Client::on_each_core(&server);
+    for tab in &mut tabs {
+        signed_in(tab, &user("ann"));
+    }
+    let last = tabs.pop().unwrap();
+    tabs.into_iter().for_each(Client::leave);
+    for watcher in &mut watchers {
+        check_states(watcher, &["ann"], &[]);
+        watcher.check_alive();
+    }
+    last.leave();
+    for watcher in &mut watchers {
+        check_states(watcher, &[], &["ann"]);
+        watcher.check_alive();
+    }
+}
+
+#[test]
+fn users_of_another_app_are_others() {
+    let server = Running::start();
+    let mut watcher = Client::join(&server, "key");
+    signed_in(&mut watcher, &json!({"id": "7", "watchlist": ["8"]}));
+    check_states(&mut watcher, &[], &["8"]);
+    let mut other = Client::join(&server, "other");
+    let data = user("8").to_string();
+    let auth = format!("other:{}", user_signature("secret-2", &other.socket_id, &data));
+    other.say(
+        &json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": data}}).to_string(),
+    );
+    assert_eq!(other.message()["event"], "pusher:signin_success");
+    let mut backend = Backend::new(&server);
+    assert_eq!(backend.post("users/8/terminate_connections", &json!({})).status, 200);
+    other.check_alive();
+    watcher.check_alive();
+}
+
+#[test]
+fn a_watchlist_may_have_as_many_users_as_the_limit() {
+    let server = Running::start();
+    for (count, is_cut) in [(1, false), (100, false), (101, true), (150, true)] {
+        let ids: Vec<_> = (0..count).map(|number| format!("user-{number}")).collect();
+        let mut client = Client::join(&server, "key");
+        client.say(&sign_in(&client, &json!({"id": "7", "watchlist": ids})));
+        if is_cut {
+            let message = client.check_error(4302);
+            let expected = format!("The watchlist has {count} users; the first 100 are watched.");
+            assert_eq!(message, expected);
+        }
+        assert_eq!(client.message()["event"], "pusher:signin_success");
+        let watched: Vec<_> = ids.iter().take(100).map(String::as_str).collect();
+        check_states(&mut client, &[], &watched);
+        client.check_alive();
+        // Whoever was cut off is not told of.
+        let mut last = Client::join(&server, "key");
+        signed_in(&mut last, &user(&format!("user-{}", count - 1)));
+        if !is_cut {
+            check_states(&mut client, &[&ids[count - 1]], &[]);
+        }
+        client.check_alive();
+        last.leave();
+        client.close(1000);
+    }
+}
+
+#[test]
+fn the_id_of_a_user_may_have_as_many_characters_as_the_limit() {
+    let server = Running::start();
+    let mut client = Client::join(&server, "key");
+    client.say(&sign_in(&client, &user(&"ü".repeat(201))));
+    assert!(client.check_error(4009).contains("201 characters; 200 are allowed"));
+    signed_in(&mut client, &user(&"ü".repeat(200)));
+}
+
+#[test]
+fn a_name_too_long_for_a_topic_is_refused_and_never_online() {
+    let server = Running::with(|setup| setup.engine.topic_bytes = 256);
+    let mut client = Client::join(&server, "key");
+    let long = "ü".repeat(150);
+    client.say(&sign_in(&client, &user(&long)));
+    assert!(client.check_error(4009).contains("the limit is 256"));
+    signed_in(&mut client, &json!({"id": "7", "watchlist": [long, "7"]}));
+    check_states(&mut client, &["7"], &[&long]);
+}
+
+#[test]
+fn the_channel_of_a_user_reaches_all_its_connections_and_nobody_else() {
+    let server = Running::start();
+    let mut tabs = Client::on_each_core(&server);
+    for tab in &mut tabs {
+        signed_in(tab, &user("ann"));
+        tab.subscribe("#server-to-user-ann");
+    }
+    let mut bob = Client::join(&server, "key");
+    signed_in(&mut bob, &user("bob"));
+    bob.subscribe("#server-to-user-bob");
+    let mut backend = Backend::new(&server);
+    backend.publish("#server-to-user-ann", "letter", "for Ann");
+    for tab in &mut tabs {
+        assert_eq!(tab.message(), event("letter", "#server-to-user-ann", "for Ann"));
+    }
+    backend.publish("#server-to-user-bob", "letter", "for Bob");
+    assert_eq!(bob.message(), event("letter", "#server-to-user-bob", "for Bob"));
+    // Nobody else may speak there, and it is no channel that the app has.
+    let whisper = r##"{"event":"client-x","channel":"#server-to-user-ann","data":{}}"##;
+    bob.say(whisper);
+    bob.check_error(4009);
+    backend.ask_until("channels", &[], r#"{"channels":{}}"#);
+}
+
+#[test]
+fn ending_a_user_ends_every_connection_that_is_that_user_in_either_way() {
+    let server = Running::start();
+    let mut signed = Client::on_each_core(&server);
+    signed.iter_mut().for_each(|client| signed_in(client, &user("ann/b c")));
+    let mut member = Client::join(&server, "key");
+    let data = json!({"user_id": "ann/b c"}).to_string();
+    member.say(&member.signed("presence-room", Some(&data)));
+    assert_eq!(member.message()["event"], "pusher_internal:subscription_succeeded");
+    let mut both = Client::join(&server, "key");
+    signed_in(&mut both, &user("ann/b c"));
+    both.say(&both.signed("presence-room", None));
+    assert_eq!(both.message()["event"], "pusher_internal:subscription_succeeded");
+    let mut bystander = Client::join(&server, "key");
+    signed_in(&mut bystander, &user("ann"));
+    let mut watcher = Client::join(&server, "key");
+    signed_in(&mut watcher, &json!({"id": "w", "watchlist": ["ann/b c"]}));
+    check_states(&mut watcher, &["ann/b c"], &[]);
+
+    let mut backend = Backend::new(&server);
+    let answer = backend.post("users/ann%2Fb%20c/terminate_connections", &json!({}));
+    assert_eq!((answer.status, answer.body.as_str()), (200, "{}"));
+    for client in signed.iter_mut().chain([&mut member, &mut both]) {
+        check_ended(client, 4009);
+    }
+    check_states(&mut watcher, &[], &["ann/b c"]);
+    bystander.check_alive();
+}
+
+#[test]
+fn a_client_that_stays_unknown_is_closed_in_time_and_others_stay() {
+    let server = Running::with(|setup| setup.apps[0].authorisation_timeout_seconds = Some(1));
+    let mut known = Client::join(&server, "key");
+    signed_in(&mut known, &user("7"));
+    let mut private = Client::join(&server, "key");
+    private.say(&private.signed("private-a", None));
+    assert_eq!(private.message()["event"], "pusher_internal:subscription_succeeded");
+    let mut cached = Client::join(&server, "key");
+    cached.say(&cached.signed("private-cache-a", None));
+    assert_eq!(cached.message()["event"], "pusher_internal:subscription_succeeded");
+    assert_eq!(cached.message()["event"], "pusher:cache_miss");
+    let mut other = Client::join(&server, "other");
+    let mut public = Client::join(&server, "key");
+    public.subscribe("news");
+    let mut unknown = Client::join(&server, "key");
+    unknown.check_refused(4009, 4009);
+    public.check_refused(4009, 4009);
+    // Their time had passed before.
+    for client in [&mut known, &mut private, &mut cached, &mut other] {
+        client.check_alive();
+    }
+}

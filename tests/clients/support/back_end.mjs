@@ -4,7 +4,8 @@
 //   POST /broadcasting/auth        socket_id, channel_name    →  auth, channel_data, shared_secret
 //   POST /broadcasting/user-auth   socket_id                  →  auth, user_data
 //
-// Under `/forged-…/` the same, signed wrongly in one way.
+// Under `/forged-…/` the same, signed wrongly in one way; under `/unnamed/` presence channels are signed without
+// channel_data, for those who have signed in.
 
 import http from 'node:http';
 
@@ -83,7 +84,8 @@ export class BackEnd {
             const { id, info, watchlist } = user;
             return sdk.authenticateUser(socketId, { id: String(id), user_info: info, watchlist });
         }
-        const member = channel.startsWith('presence-') ? { user_id: user.id, user_info: user.info } : undefined;
+        const isNamed = channel.startsWith('presence-') && !url.startsWith('/unnamed/');
+        const member = isNamed ? { user_id: user.id, user_info: user.info } : undefined;
         return sdk.authorizeChannel(socketId, channel, member);
     }
 }

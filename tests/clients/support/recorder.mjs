@@ -86,6 +86,36 @@ export class Recorder {
         return told;
     }
 
+    /** Signs in as whoever is logged in; waits until the server has confirmed the user and the user's own channel. */
+    async signIn() {
+        const { user } = this.pusher;
+        for (const event of ['online', 'offline']) {
+            user.watchlist.bind(event, ({ user_ids: ids }) => this.#note(this.events, { channel: 'watchlist', event, data: ids }));
+        }
+        user.bind_global((event, data) => event.startsWith('pusher:') || this.#note(this.events, { channel: 'user', event, data }));
+        if (this.echo) this.echo.connector.signin();
+        else this.pusher.signin();
+        await this.signIns(1);
+        return user.user_data;
+    }
+
+    /** Asks to be signed in, and does not wait. */
+    trySignIn() {
+        this.pusher.signin();
+    }
+
+    /** Waits until it is known as its user for that many times: it signs in again with each connection. */
+    async signIns(count) {
+        const isOwn = ({ event, channel }) => event === 'pusher_internal:subscription_succeeded'
+            && channel?.startsWith('#server-to-user-');
+        await this.#until(() => this.messages.filter(isOwn).length >= count);
+    }
+
+    /** Whom the client takes itself for on a presence channel. */
+    memberId(channel) {
+        return this.pusher.channel(channel).members.myID;
+    }
+
     /** Sends an event to the others of a channel that it is on. */
     whisper(name, event, data) {
         if (this.echo) this.#echoChannel(name).whisper(event, data);

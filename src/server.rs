@@ -147,7 +147,6 @@ impl Server {
                 pin.map(core_affinity::set_for_current);
                 let (handler, directory) = make(core);
                 let options = Rc::new(Options::clone(&options));
-                let shutdown = options.shutdown_deadline;
                 let entropy = Entropy::new(entropy::kernel);
                 let parts = Parts {
                     number,
@@ -159,7 +158,7 @@ impl Server {
                     now: turn::now(),
                 };
                 let shard = Shard::new(handler, parts, mailbox, letters);
-                Turn { core, watch, doors, shard }.run(socket, shutdown)
+                Turn { core, watch, doors, shard }.run(socket)
             };
             threads.push(thread::Builder::new().name(format!("stentor-{core}")).spawn(body)?);
         }
@@ -248,8 +247,8 @@ impl Publisher {
     }
 }
 
-/// Stops a running server: no more accepts, [`Handler::on_shutdown`] for every WebSocket, then the end within
-/// [`Options::shutdown_deadline`].
+/// Stops a running server: [`Handler::on_shutdown`] for every WebSocket, at [`Options::shutdown_rate`], while who comes
+/// is still served; then no more accepts, and the end, within [`Options::shutdown_deadline`].
 #[derive(Clone, Debug)]
 pub struct Stopper {
     letterboxes: Letterboxes,

@@ -48,7 +48,11 @@ impl Running {
     }
 
     fn start(run: impl FnOnce(Server) + Send + 'static) -> Self {
-        let options = stentor::Options { cores: 1, ..stentor::Options::default() };
+        let options = stentor::Options {
+            cores: 1,
+            shutdown_linger: std::time::Duration::ZERO,
+            ..stentor::Options::default()
+        };
         let server = Server::bind_with((Ipv4Addr::LOCALHOST, 0), options).unwrap();
         let (address, stopper) = (server.local_addr(), server.stopper());
         Self { address, stopper, thread: Some(thread::spawn(move || run(server))) }

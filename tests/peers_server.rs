@@ -47,7 +47,8 @@ struct Running {
 
 impl Running {
     fn start() -> Self {
-        let options = Options { cores: 2, ws: LIMITS, ..Options::default() };
+        let options =
+            Options { cores: 2, ws: LIMITS, shutdown_linger: Duration::ZERO, ..Options::default() };
         let server = Server::bind_with("127.0.0.1:0", options).unwrap();
         let (address, stopper) = (server.local_addr(), server.stopper());
         let (end, ended) = mpsc::channel();

@@ -106,6 +106,8 @@ pub const KEYS: &[Key] = &[
     Key::new("limits.keep_alive", seconds(1, 3600), "75"),
     Key::new("limits.closing_deadline", seconds(1, 300), "5"),
     Key::new("limits.shutdown_deadline", seconds(1, 3600), "5"),
+    Key::new("limits.shutdown_rate", count(1, 1_000_000), "10000"),
+    Key::new("limits.shutdown_linger", seconds(0, 60), "1"),
     Key::new("limits.ping_after", seconds(1, 3000), "60"),
     Key::new("limits.close_after", seconds(1, 3000), "30"),
     Key::new("limits.outbox_bytes", bytes(KIB, 1024 * MIB), "1 MiB"),

@@ -191,6 +191,8 @@ impl Config {
             keep_alive: seconds("limits.keep_alive"),
             closing_deadline: seconds("limits.closing_deadline"),
             shutdown_deadline: seconds("limits.shutdown_deadline"),
+            shutdown_rate: size("limits.shutdown_rate"),
+            shutdown_linger: seconds("limits.shutdown_linger"),
             patience: Patience {
                 ping_after: seconds("limits.ping_after"),
                 close_after: seconds("limits.close_after"),

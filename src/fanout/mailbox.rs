@@ -177,6 +177,8 @@ pub(crate) struct Letters {
     doors: Doors,
     receiver: Receiver<Letter>,
     is_stopped: Arc<AtomicBool>,
+    /// Cores whose connections are not all gone since then.
+    still_closing: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for Letters {
@@ -189,6 +191,18 @@ impl Letters {
     /// Whether the server was told to stop.
     pub(crate) fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::SeqCst)
+    }
+
+    /// This core has closed what it had when the server was told to stop. To be called once.
+    pub(crate) fn note_closed(&self) {
+        if self.still_closing.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.doors.doors.iter().for_each(Door::ring);
+        }
+    }
+
+    /// Whether all cores have.
+    pub(crate) fn are_all_closed(&self) -> bool {
+        self.still_closing.load(Ordering::SeqCst) == 0
     }
 
     /// The next letter.
@@ -223,6 +237,7 @@ impl Letterboxes {
     /// One letterbox for each door, each holding at most `most` letters.
     pub(crate) fn new(doors: &Doors, most: usize) -> (Self, Vec<Letters>) {
         let is_stopped = Arc::new(AtomicBool::new(false));
+        let still_closing = Arc::new(AtomicUsize::new(doors.cores()));
         let (senders, letters): (Vec<_>, Vec<_>) = (0..doors.cores())
             .map(|core| {
                 let (sender, receiver) = bounded(most.max(1));
@@ -233,6 +248,7 @@ impl Letterboxes {
                         doors: doors.clone(),
                         receiver,
                         is_stopped: is_stopped.clone(),
+                        still_closing: still_closing.clone(),
                     },
                 )
             })

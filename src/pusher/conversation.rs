@@ -105,6 +105,10 @@ impl Handler<Directory> for Pusher {
     }
 
     fn on_open(&mut self, conn: &mut Conn<'_, Directory>) {
+        // A client waits some seconds for our first word, and then comes back; refused, it would stay away longer.
+        if conn.is_stopping() {
+            return;
+        }
         match self.admit(conn.upgrade()) {
             Ok((tag, app)) => {
                 conn.set_tag(tag);
@@ -252,7 +256,9 @@ impl Handler<Directory> for Pusher {
     }
 
     fn on_shutdown(&mut self, conn: &mut Conn<'_, Directory>) {
-        self.desk.refuse(conn, &ClientError::Stopping);
+        // Who came while the server stops is to come back once it has stopped, not at once.
+        let is_greeted = self.apps.by_tag(conn.tag()).is_some();
+        self.desk.refuse(conn, &ClientError::Stopping { is_greeted });
     }
 
     fn on_request(&mut self, conn: &mut Conn<'_, Directory>, request: &Request<'_>) {

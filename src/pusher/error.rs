@@ -64,7 +64,10 @@ pub enum ClientError {
     /// A sign-in that does not hold.
     SignIn(SignInError),
     /// The server stops.
-    Stopping,
+    Stopping {
+        /// The client was there before; else it came meanwhile and was not greeted.
+        is_greeted: bool,
+    },
     /// The application ended the user's connections.
     Terminated,
     /// The client neither signed in nor subscribed to a signed channel within the app's time for that.
@@ -91,7 +94,10 @@ impl ClientError {
             Self::PathInvalid => 4005,
             Self::ProtocolNotANumber { .. } => 4006,
             Self::ProtocolUnsupported { .. } => 4007,
-            Self::InvalidMessage | Self::MessageTooBig | Self::Stopping => 4200,
+            Self::InvalidMessage | Self::MessageTooBig | Self::Stopping { is_greeted: true } => {
+                4200
+            }
+            Self::Stopping { is_greeted: false } => 4100,
             Self::PongMissing => 4201,
             Self::ClientEventNotMember
             | Self::SignIn(_)
@@ -149,7 +155,7 @@ impl fmt::Display for ClientError {
                 )
             }
             Self::SignIn(error) => write!(f, "Connection is unauthorized: {error}"),
-            Self::Stopping => f.write_str("The server is restarting; please connect again."),
+            Self::Stopping { .. } => f.write_str("The server is restarting; please connect again."),
             Self::Terminated => f.write_str("The application has ended this user's connections."),
             Self::Unauthorised { seconds } => {
                 write!(f, "Connection not authorized within {seconds} seconds.")
@@ -363,7 +369,8 @@ mod tests {
         );
         assert_eq!(ClientError::ClientEventBusy.code(), CloseCode(4301));
         assert_eq!(ClientError::PathInvalid.code(), CloseCode(4005));
-        assert_eq!(ClientError::Stopping.code(), CloseCode(4200));
+        assert_eq!(ClientError::Stopping { is_greeted: true }.code(), CloseCode(4200));
+        assert_eq!(ClientError::Stopping { is_greeted: false }.code(), CloseCode(4100));
     }
 
     #[test]

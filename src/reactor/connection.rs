@@ -14,7 +14,7 @@ use std::io;
 
 use super::handler::{ConnError, Handler, Upgrade};
 use super::shard::Shard;
-use super::slots::Phase;
+use super::slots::{Phase, Slot, Standing};
 use super::stream::Stream;
 use crate::fanout::conn_id::ConnId;
 use crate::fanout::directory::Directory;
@@ -194,7 +194,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                 let headers: Vec<_> =
                     headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 let slot = &mut self.core.slots[conn.slot() as usize];
-                (slot.phase, slot.is_open) = (Phase::Ws, true);
+                (slot.phase, slot.standing) = (Phase::Ws, Standing::In);
                 self.core.chains.append_own(conn.slot(), &mut slot.chain, |out| {
                     offer.accept(subprotocol.as_deref(), &headers, out);
                 });
@@ -231,7 +231,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             self.core
                 .chains
                 .append_own(conn.slot(), &mut slot.chain, |out| http.respond(response, out));
-            is_closing = http.is_closing() || self.is_stopping();
+            is_closing = http.is_closing() || self.core.is_stopping;
         }
         let is_interim = http.is_awaiting_response();
         let most = self.core.options.outbox_bytes / 4;
@@ -413,7 +413,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                 | io::ErrorKind::BrokenPipe
                 | io::ErrorKind::ConnectionAborted
         );
-        if !is_gone && self.core.slot(conn).is_some_and(|slot| slot.is_open) {
+        if !is_gone && self.core.slot(conn).is_some_and(Slot::is_open) {
             self.call(conn, None, |handler, conn| handler.on_error(conn, &ConnError::Io(error)));
         }
         self.drop_connection(conn, None);

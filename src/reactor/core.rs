@@ -61,6 +61,8 @@ pub(crate) struct Core<D: Directory> {
     pub(crate) timers: Timers,
     /// Connections to be read although no event says so: paused ones that may go on, and those whose turn was short.
     pub(crate) ready: VecDeque<u32>,
+    /// The server was told to stop.
+    pub(crate) is_stopping: bool,
     metrics: Metrics,
     entropy: Entropy,
     generation: u32,
@@ -94,6 +96,7 @@ impl<D: Directory> Core<D> {
             local: VecDeque::new(),
             timers,
             ready: VecDeque::new(),
+            is_stopping: false,
             metrics: parts.metrics,
             entropy: parts.entropy,
             generation: 0,

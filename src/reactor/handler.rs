@@ -63,7 +63,8 @@ pub trait Handler<D: Directory = ()>: 'static {
         None
     }
 
-    /// The server stops. Must close the connection.
+    /// The server stops. Must close the connection. Those that were open when it began to are called first, so many a
+    /// second; those that came meanwhile last, when the former are gone.
     fn on_shutdown(&mut self, conn: &mut Conn<'_, D>) {
         conn.close(CloseCode::GOING_AWAY, "the server stops");
     }
@@ -339,6 +340,11 @@ impl<D: Directory> Conn<'_, D> {
         if let Some(slot) = self.core.slot_mut(self.id) {
             slot.tag = tag;
         }
+    }
+
+    /// Whether the server was told to stop. A connection that opens now is one of the last, and short.
+    pub fn is_stopping(&self) -> bool {
+        self.core.is_stopping
     }
 
     /// Seconds since the Unix epoch, as of this turn.

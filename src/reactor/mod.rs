@@ -12,13 +12,15 @@
 //!                    ├─ subscriptions.rs   which topics a connection is on
 //!                    ├─ chains.rs          what this turn sends, and to whom
 //!                    ├─ outbox.rs          what a socket did not take
-//!                    └─ timers.rs          a sweep for silence, a heap for deadlines
+//!                    ├─ timers.rs          a sweep for silence, a heap for deadlines
+//!                    └─ ending.rs          how a core ends, in order
 //! ```
 
 mod audience;
 mod chains;
 mod connection;
 pub(crate) mod core;
+pub(crate) mod ending;
 pub(crate) mod entropy;
 mod flush;
 pub mod handler;

@@ -33,6 +33,12 @@ pub struct Options {
     pub closing_deadline: Duration,
     /// How long [`crate::Stopper::stop`] waits for connections to end before it cuts them.
     pub shutdown_deadline: Duration,
+    /// How many WebSockets one core of a stopping server closes in a second; more, if all could not be told in half of
+    /// `shutdown_deadline`.
+    pub shutdown_rate: usize,
+    /// How long a stopping server still accepts once those who were there are gone, if there were any: they may come back
+    /// at once, and a client that is refused stays away for longer than one that is sent away again.
+    pub shutdown_linger: Duration,
     /// Silence, unless [`crate::Handler::patience`] says otherwise for a connection.
     pub patience: Patience,
     /// What one connection may have queued, in bytes, before it is closed as a slow consumer.
@@ -72,6 +78,8 @@ impl Default for Options {
             keep_alive: Duration::from_secs(75),
             closing_deadline: Duration::from_secs(5),
             shutdown_deadline: Duration::from_secs(5),
+            shutdown_rate: 10_000,
+            shutdown_linger: Duration::from_secs(1),
             patience: Patience {
                 ping_after: Duration::from_secs(60),
                 close_after: Duration::from_secs(30),

@@ -8,9 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::core::{Core, Local, Now, Parts};
+use super::ending::Ending;
 use super::handler::{Conn, Handler, Idle};
 use super::options::Patience;
-use super::slots::{Phase, Slot};
+use super::slots::{Phase, Slot, Standing};
 use super::stream::Stream;
 use super::timers::{LONGEST_SILENCE, ticks};
 use crate::fanout::conn_id::ConnId;
@@ -46,10 +47,11 @@ pub(crate) struct Shard<S, H, D: Directory> {
     /// Automatic answers (pong, close) on their way from the protocol to a chain.
     pub(super) scratch: Vec<u8>,
     mailbox: Mailbox<D>,
-    letters: Letters,
+    pub(super) letters: Letters,
     silent: Vec<u32>,
     last_panic: Option<Instant>,
-    is_stopping: bool,
+    /// How far the end is, once the server was told to stop.
+    pub(super) ending: Option<Ending>,
     /// The directory is not told of time before.
     tick_at: Instant,
 }
@@ -68,7 +70,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             letters,
             silent: Vec::new(),
             last_panic: None,
-            is_stopping: false,
+            ending: None,
             tick_at,
         }
     }
@@ -91,11 +93,6 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     /// How many connections there are.
     pub(crate) fn connections(&self) -> usize {
         self.core.slots.len()
-    }
-
-    /// Whether [`crate::Stopper::stop`] was called.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.is_stopping
     }
 
     /// Topics that have subscribers here.
@@ -212,7 +209,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     /// Calls the handler about a connection that another core spoke of: a WebSocket whose end was told is gone for the
     /// handler, although its socket may still be.
     fn call_if_there(&mut self, conn: ConnId, callback: impl FnOnce(&mut H, &mut Conn<'_, D>)) {
-        let is_there = |slot: &Slot| slot.phase == Phase::Http || slot.is_open;
+        let is_there = |slot: &Slot| slot.phase == Phase::Http || slot.is_open();
         if self.core.slot(conn).is_some_and(is_there) {
             self.call_only(conn, None, callback);
         }
@@ -244,7 +241,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     pub(crate) fn take_mail(&mut self) -> bool {
         self.take_posts();
         if self.letters.is_stopped() {
-            self.begin_stop();
+            self.begin_ending();
         }
         !self.mailbox.is_empty() || !self.letters.is_empty()
     }
@@ -285,7 +282,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             }
         }
         while let Some(conn) = self.core.timers.next_reminder(now) {
-            if self.core.slot(conn).is_some_and(|slot| slot.is_open) {
+            if self.core.slot(conn).is_some_and(Slot::is_open) {
                 self.call(conn, None, |handler, conn| handler.on_reminder(conn));
             }
         }
@@ -296,6 +293,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         }
         self.silent = silent;
         self.tick(now);
+        self.go_on_ending();
         is_more
     }
 
@@ -317,7 +315,9 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     /// When the core must look again by itself.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let tick = self.core.home.wants_tick().then_some(self.tick_at);
-        self.core.timers.next(!self.core.slots.is_empty()).into_iter().chain(tick).min()
+        let ending = self.ending.as_ref().and_then(Ending::next);
+        let timer = self.core.timers.next(!self.core.slots.is_empty());
+        timer.into_iter().chain(tick).chain(ending).min()
     }
 
     fn look_at_deadline(&mut self, conn: ConnId, entry: Instant, now: Instant) {
@@ -384,29 +384,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         }
     }
 
-    /// Stops: WebSockets are closed by the handler, HTTP connections between requests are dropped.
-    fn begin_stop(&mut self) {
-        if std::mem::replace(&mut self.is_stopping, true) {
-            return;
-        }
-        let all: Vec<u32> =
-            self.core.slots.iter().filter_map(|(slot, _)| u32::try_from(slot).ok()).collect();
-        for conn in all.into_iter().filter_map(|slot| self.core.id_of(slot)).collect::<Vec<_>>() {
-            let Some((phase, is_sendable)) =
-                self.core.slot(conn).map(|slot| (slot.phase, slot.is_sendable()))
-            else {
-                continue;
-            };
-            if is_sendable {
-                self.call(conn, None, |handler, conn| handler.on_shutdown(conn));
-                self.core.close(conn, CloseCode::GOING_AWAY, "");
-            } else if phase == Phase::Http && !self.is_awaiting_response(conn) {
-                self.end_http(conn);
-            }
-        }
-    }
-
-    fn is_awaiting_response(&mut self, conn: ConnId) -> bool {
+    pub(super) fn is_awaiting_response(&mut self, conn: ConnId) -> bool {
         let http = self.core.side(conn.slot()).and_then(|side| side.http.as_ref());
         http.is_some_and(|http| http.is_awaiting_response())
     }
@@ -463,12 +441,13 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     /// by then, whatever its protocol thinks: what it said now would follow our close frame, and what it heard would
     /// outlive it.
     pub(super) fn tell_closed(&mut self, conn: ConnId, frame: Option<&crate::ws::CloseFrame<'_>>) {
-        if let Some(slot) = self.core.slot_mut(conn)
-            && std::mem::replace(&mut slot.is_open, false)
-        {
-            slot.phase = Phase::Ending;
-            self.core.leave_all(conn);
-            self.call(conn, None, |handler, conn| handler.on_close(conn, frame));
+        let Some(slot) = self.core.slot_mut(conn).filter(|slot| slot.is_open()) else { return };
+        let standing = std::mem::replace(&mut slot.standing, Standing::Out);
+        slot.phase = Phase::Ending;
+        self.core.leave_all(conn);
+        self.call(conn, None, |handler, conn| handler.on_close(conn, frame));
+        if standing == Standing::Leaving {
+            self.note_left();
         }
     }
 }

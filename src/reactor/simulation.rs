@@ -319,6 +319,18 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
         self.letterboxes.stop();
     }
 
+    /// Whether all cores of a stopping server have come to the point where nobody is accepted.
+    #[cfg(test)]
+    pub(super) fn is_at_last(&self) -> bool {
+        self.shards.iter().all(Shard::is_at_last)
+    }
+
+    /// Whether all cores have come to their end.
+    #[cfg(test)]
+    pub(super) fn is_done(&self) -> bool {
+        self.shards.iter().all(Shard::is_done)
+    }
+
     /// The home core of a topic.
     pub fn home_of(&self, topic: &str) -> usize {
         self.doors.home_of(topic)

@@ -30,6 +30,17 @@ pub(crate) enum Phase {
     Finished,
 }
 
+/// What the handler knows of a WebSocket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// Nothing: `on_open` was not called, or `on_close` was.
+    Out,
+    /// It is open.
+    In,
+    /// It is open, and was when the server began to stop.
+    Leaving,
+}
+
 /// One connection.
 #[repr(align(64))]
 pub(crate) struct Slot {
@@ -43,8 +54,7 @@ pub(crate) struct Slot {
     pub(crate) held: Held,
     pub(crate) chain: Chain,
     pub(crate) phase: Phase,
-    /// `on_open` was called and `on_close` was not.
-    pub(crate) is_open: bool,
+    pub(crate) standing: Standing,
     /// It stands in the list of those to be read.
     pub(crate) is_ready: bool,
     /// It is not read until its outbox is smaller, or until its request is answered.
@@ -70,7 +80,7 @@ impl Slot {
             held: Held::default(),
             chain: Chain::default(),
             phase: Phase::Http,
-            is_open: false,
+            standing: Standing::Out,
             is_ready: false,
             is_paused: false,
             is_pinged: false,
@@ -78,6 +88,11 @@ impl Slot {
             has_outbox: false,
             is_peer_done: false,
         }
+    }
+
+    /// `on_open` was called and `on_close` was not.
+    pub(crate) fn is_open(&self) -> bool {
+        self.standing != Standing::Out
     }
 
     /// Whether messages may be sent.

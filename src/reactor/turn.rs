@@ -73,14 +73,9 @@ pub(crate) struct Turn<H, D: Directory> {
 
 impl<D: Directory, H: Handler<D>> Turn<H, D> {
     /// Turns until the server is stopped and its connections have ended, or their time is up.
-    pub(crate) fn run(
-        mut self,
-        socket: std::net::TcpListener,
-        shutdown: Duration,
-    ) -> io::Result<()> {
+    pub(crate) fn run(mut self, socket: std::net::TcpListener) -> io::Result<()> {
         let mut listener = Some(Listener::new(socket, self.watch.0.registry(), LISTENER)?);
         let mut events = Events::with_capacity(EVENTS);
-        let mut stop_at = None;
         let mut wait = Some(Duration::ZERO);
         loop {
             match self.watch.0.poll(&mut events, wait) {
@@ -89,19 +84,15 @@ impl<D: Directory, H: Handler<D>> Turn<H, D> {
             }
             let now = now();
             let is_more = self.turn(&events, &mut listener, now);
-            if self.shard.is_stopping() {
+            if self.shard.is_done() {
+                return Ok(());
+            }
+            if self.shard.is_at_last() {
                 // Whoever waits in the kernel's queue is told by the reset that closing the listener sends.
                 listener = None;
-                let stop_at = *stop_at.get_or_insert(now.instant + shutdown);
-                if self.shard.connections() == 0 || now.instant >= stop_at {
-                    return Ok(());
-                }
             }
             let listener_deadline = listener.as_ref().and_then(Listener::deadline);
-            let deadline = [self.shard.next_deadline(), listener_deadline, stop_at]
-                .into_iter()
-                .flatten()
-                .min();
+            let deadline = self.shard.next_deadline().into_iter().chain(listener_deadline).min();
             wait = if is_more || !events.is_empty() {
                 Some(Duration::ZERO)
             } else {

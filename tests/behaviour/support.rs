@@ -16,7 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Two cores whatever the machine has, and everything else as it comes.
 pub(crate) fn options() -> Options {
-    Options { cores: 2, ..Options::default() }
+    Options { cores: 2, shutdown_linger: Duration::ZERO, ..Options::default() }
 }
 
 /// A server that runs until this is dropped.

@@ -1,5 +1,7 @@
 //! Silence, slowness, and the end.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use stentor::{CloseCode, Options};
 
 use crate::backend::Backend;
 use crate::client::{Client, Heard, Talk, event, subscribe, upgrade};
-use crate::server::{Running, apps};
+use crate::server::{PATIENCE, Running, apps};
 
 /// A server in memory, and one client of it: its clock moves only when told.
 struct Memory {
@@ -129,6 +131,44 @@ fn all_are_told_to_come_back_when_the_server_stops() {
     server.stop();
     for client in &mut clients {
         client.check_refused(4200, 4200);
+    }
+}
+
+/// A client that reads and says nothing, not even good-bye.
+fn mute(server: &Running) -> TcpStream {
+    let mut stream = TcpStream::connect_timeout(&server.address, PATIENCE).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let upgrade = "GET /app/key HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    stream.write_all(upgrade.as_bytes()).unwrap();
+    read_until(&mut stream, "connection_established");
+    stream
+}
+
+fn read_until(stream: &mut TcpStream, word: &str) {
+    let mut all = Vec::new();
+    while !String::from_utf8_lossy(&all).contains(word) {
+        let mut buffer = [0; 4096];
+        let count = stream.read(&mut buffer).unwrap();
+        assert_ne!(count, 0, "the end instead of {word}");
+        all.extend_from_slice(&buffer[..count]);
+    }
+}
+
+#[test]
+fn who_comes_while_the_server_stops_is_let_in_and_sent_back_in_a_second() {
+    let server = Running::start();
+    let mut mute = mute(&server);
+    server.stop();
+    read_until(&mut mute, "restarting");
+    // It does not answer, so the server waits for it. Whoever comes now is not refused, and not greeted.
+    let mut late = Client::open(&server, "/app/key?protocol=7");
+    let mut nobody = Client::open(&server, "/app/nobody");
+    let mut backend = Backend::new(&server);
+    assert_eq!(backend.get("/up").status, 200);
+    drop(mute);
+    for client in [&mut late, &mut nobody] {
+        client.check_refused(4100, 4100);
     }
 }
 

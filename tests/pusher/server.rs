@@ -25,7 +25,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             apps: apps(),
-            engine: Options { cores: CORES, ..Options::default() },
+            engine: Options { cores: CORES, shutdown_linger: Duration::ZERO, ..Options::default() },
             pusher: pusher::Options { path_prefix: "/ws".to_owned(), ..pusher::Options::default() },
         }
     }

@@ -185,14 +185,112 @@ fn a_stop_says_good_bye_to_all() {
     let waiting = simulation.connect(1);
     simulation.stop();
     simulation.settle();
-    assert!(waiting.is_dropped());
     for ws in &mut all {
         assert_eq!(ws.heard(), ["<close Some(1001)>"]);
     }
     simulation.settle();
+    simulation.advance(Duration::from_secs(1));
+    simulation.settle();
+    assert!(waiting.is_dropped());
     all.iter().for_each(|ws| ws.client.finish());
     simulation.settle();
     assert_eq!(simulation.connections(), 0);
+}
+
+/// Stops after two seconds at the latest, and closes ten a second unless that is too slow.
+fn unhurried(cores: usize) -> Options {
+    let shutdown_deadline = Duration::from_secs(2);
+    let shutdown_linger = Duration::from_millis(200);
+    Options { cores, shutdown_deadline, shutdown_rate: 10, shutdown_linger, ..Options::default() }
+}
+
+/// How many have been told to leave.
+fn told(all: &mut [Ws]) -> usize {
+    all.iter_mut().map(|ws| usize::from(!ws.heard().is_empty())).sum()
+}
+
+#[test]
+fn a_stop_closes_so_many_a_second() {
+    let (mut simulation, _) = obedient(unhurried(1));
+    let mut all: Vec<Ws> = (0..8).map(|_| Ws::open(&mut simulation, 0, 0)).collect();
+    simulation.stop();
+    simulation.settle();
+    let mut each = Vec::new();
+    for _ in 0..8 {
+        simulation.advance(Duration::from_millis(100));
+        simulation.settle();
+        each.push(told(&mut all));
+    }
+    assert_eq!(each, [1; 8]);
+}
+
+#[test]
+fn all_are_told_in_half_of_the_time() {
+    let (mut simulation, _) = obedient(unhurried(1));
+    let mut all: Vec<Ws> = (0..100).map(|_| Ws::open(&mut simulation, 0, 0)).collect();
+    simulation.stop();
+    simulation.settle();
+    simulation.advance(Duration::from_millis(500));
+    simulation.settle();
+    assert_eq!(told(&mut all), 50);
+    simulation.advance(Duration::from_millis(500));
+    simulation.settle();
+    assert_eq!(told(&mut all), 50);
+}
+
+#[test]
+fn who_comes_while_others_leave_is_served_and_closed_last() {
+    let (mut simulation, _) = obedient(unhurried(2));
+    let mut old = [Ws::open(&mut simulation, 0, 1), Ws::open(&mut simulation, 1, 2)];
+    let asking = simulation.connect(0);
+    simulation.stop();
+    simulation.settle();
+    let mut new = Ws::open(&mut simulation, 1, 3);
+    new.say("hello");
+    asking.send(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n");
+    simulation.settle();
+    assert_eq!(new.heard(), ["hello"]);
+    assert!(asking.take_received().ends_with(b"GET /late\n"));
+    assert!(!simulation.is_at_last());
+    simulation.advance(Duration::from_millis(100));
+    simulation.settle();
+    assert_eq!(told(&mut old), 2);
+    // One has answered, on the core where nobody came; the other core waits for its own.
+    old[0].client.finish();
+    simulation.settle();
+    old[1].client.finish();
+    simulation.settle();
+    simulation.advance(Duration::from_millis(199));
+    simulation.settle();
+    assert!(!simulation.is_at_last(), "who was sent away may come back");
+    simulation.advance(Duration::from_millis(1));
+    simulation.settle();
+    assert!(simulation.is_at_last());
+    assert_eq!(new.heard(), ["<close Some(1001)>"]);
+    simulation.settle();
+    new.client.finish();
+    asking.finish();
+    simulation.settle();
+    assert_eq!((simulation.connections(), simulation.is_done()), (0, true));
+}
+
+#[test]
+fn who_never_answers_holds_the_end_up_no_longer_than_the_deadline() {
+    let (mut simulation, _) = obedient(unhurried(2));
+    let silent = Ws::open(&mut simulation, 0, 1);
+    simulation.stop();
+    simulation.settle();
+    let mut new = Ws::open(&mut simulation, 1, 2);
+    simulation.advance(Duration::from_millis(1499));
+    simulation.settle();
+    assert!(new.heard().is_empty());
+    simulation.advance(Duration::from_millis(1));
+    simulation.settle();
+    assert_eq!(new.heard(), ["<close Some(1001)>"]);
+    assert!(!simulation.is_done());
+    simulation.advance(Duration::from_millis(500));
+    simulation.settle();
+    assert!(simulation.is_done() && !silent.client.is_dropped());
 }
 
 #[test]

@@ -77,6 +77,19 @@ mod tests {
     }
 
     #[test]
+    fn defaults_of_a_kind_of_app_name_it() {
+        let report = reported(&[("apps.compat", "pusher"), ("apps.max_user_id", "200")]);
+        let line = |key: &str| {
+            let line = report.lines().find(|line| line.starts_with(&format!("{key} "))).unwrap();
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(line("apps.compat"), "apps.compat \"pusher\" flag --set");
+        assert_eq!(line("apps.max_channel_name"), "apps.max_channel_name 164 compat pusher");
+        assert_eq!(line("apps.max_user_id"), "apps.max_user_id 200 flag --set");
+        assert_eq!(line("apps.max_batch"), "apps.max_batch 10 default");
+    }
+
+    #[test]
     fn secrets_are_not_shown() {
         let report = reported(&[("apps.secret", "hush-hush")]);
         assert!(!report.contains("hush-hush") && report.contains("(hidden)"));

@@ -82,7 +82,7 @@ impl Variables {
         }
     }
 
-    /// `members` is what Stentor does; to Reverb any other word but `all` means nobody. What `all` means is never done:
+    /// `members` is what Stentor does; to Reverb any other word but `all` means nobody. What `all` adds is never done:
     /// whoever is not on a channel could forge what its members read.
     fn set_client_events(&mut self, value: &str, origin: &Origin) {
         let Some(key) = Key::named("apps.client_events") else { return };
@@ -90,10 +90,10 @@ impl Variables {
         if from == "all" {
             self.notes.push(format!(
                 "{origin}: {REVERB_CLIENT_EVENTS}=all lets clients send to channels that they are not on, which Stentor \
-                 never does; client events are off, `members` turns them on"
+                 never does; it is taken for `members`"
             ));
         }
-        self.set(key, if from == "members" { "true" } else { "false" }, origin);
+        self.set(key, if matches!(from, "all" | "members") { "true" } else { "false" }, origin);
     }
 
     /// A variable that sets nothing: worth a word if it looks as if it did.
@@ -205,9 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn client_events_are_taken_from_members_alone() {
+    fn client_events_are_taken_from_members_even_if_all_are_named() {
         for (from, expected, notes) in
-            [("members", true, 0), ("none", false, 0), ("false", false, 0), ("all", false, 1)]
+            [("members", true, 0), ("none", false, 0), ("false", false, 0), ("all", true, 1)]
         {
             let got = read(&[(REVERB_CLIENT_EVENTS, from)]);
             assert_eq!(got.app[0].key.name, "apps.client_events");

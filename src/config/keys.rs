@@ -4,6 +4,7 @@
 //! `stentor check` walks it, and a test holds `docs/reference/config.md` against it.
 
 use super::value::Kind;
+use crate::pusher::{Compat, DuplicateSubscription, OverQuota, UserCountElsewhere, VacantUsers};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -112,7 +113,6 @@ pub const KEYS: &[Key] = &[
     Key::new("limits.close_after", seconds(1, 3000), "30"),
     Key::new("limits.outbox_bytes", bytes(KIB, 1024 * MIB), "1 MiB"),
     Key::new("limits.slow_consumer_code", count(4100, 4299), "4100"),
-    Key::new("limits.subscriptions", count(1, 1_000_000), "1000"),
     Key::new("limits.topic_bytes", bytes(256, 64 * KIB), "512"),
     Key::new("limits.mailbox_posts", count(64, 16_777_216), "8192"),
     Key::new("limits.cache_bytes", bytes(KIB, 64 * 1024 * MIB), "64 MiB"),
@@ -124,6 +124,7 @@ pub const KEYS: &[Key] = &[
     Key::new("apps.key", Kind::Name, "app-key").reverb("REVERB_APP_KEY"),
     Key::new("apps.secret", Kind::Name, "app-secret").reverb("REVERB_APP_SECRET"),
     Key::new("apps.enabled", Kind::Switch, "true"),
+    Key::new("apps.compat", Kind::Word(Compat::WORDS), "reverb"),
     Key::new("apps.activity_timeout", seconds(1, 3600), "30").reverb("REVERB_APP_ACTIVITY_TIMEOUT"),
     Key::new("apps.ping_interval", seconds(1, 3600), "60").reverb("REVERB_APP_PING_INTERVAL"),
     Key::new("apps.max_connections", Kind::Ceiling, "none").reverb("REVERB_APP_MAX_CONNECTIONS"),
@@ -136,6 +137,25 @@ pub const KEYS: &[Key] = &[
     Key::new("apps.max_event_name", count(1, 10_000), "200"),
     Key::new("apps.any_channel_name", Kind::Switch, "false"),
     Key::new("apps.client_events", Kind::Switch, "true"),
+    Key::new("apps.client_events_on_public", Kind::Switch, "true"),
+    Key::new("apps.client_events_per_second", Kind::Ceiling, "none"),
+    Key::new("apps.rate_limiting", Kind::Switch, "false")
+        .reverb("REVERB_APP_RATE_LIMITING_ENABLED"),
+    Key::new("apps.rate_limit_messages", count(1, 1_000_000), "60")
+        .reverb("REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS"),
+    Key::new("apps.rate_limit_window", seconds(1, DAY), "60")
+        .reverb("REVERB_APP_RATE_LIMIT_DECAY_SECONDS"),
+    Key::new("apps.rate_limit_close", Kind::Switch, "false")
+        .reverb("REVERB_APP_RATE_LIMIT_TERMINATE"),
+    Key::new("apps.over_quota", Kind::Word(OverQuota::WORDS), "refuse"),
+    Key::new("apps.duplicate_subscription", Kind::Word(DuplicateSubscription::WORDS), "confirm"),
+    Key::new("apps.vacant_users", Kind::Word(VacantUsers::WORDS), "empty"),
+    Key::new("apps.user_count_elsewhere", Kind::Word(UserCountElsewhere::WORDS), "omit"),
+    Key::new("apps.subscription_count", Kind::Switch, "false"),
+    Key::new("apps.member_removed_delay", seconds(0, 3600), "0"),
+    Key::new("apps.max_body_bytes", bytes(KIB, 1024 * MIB), "1 MiB"),
+    Key::new("apps.max_subscriptions", count(1, 1_000_000), "1000"),
+    Key::new("apps.max_outbox_bytes", bytes(KIB, 1024 * MIB), "1 MiB"),
     Key::new("apps.max_presence_members", Kind::Ceiling, "none"),
     Key::new("apps.max_member_bytes", Kind::Ceiling, "none"),
     Key::new("apps.max_user_id", count(1, 400), "200"),
@@ -153,10 +173,6 @@ pub(super) const REVERB_CLIENT_EVENTS: &str = "REVERB_APP_ACCEPT_CLIENT_EVENTS_F
 
 /// Reverb's variables that are known here and change nothing.
 pub(super) const REVERB_UNUSED: &[&str] = &[
-    "REVERB_APP_RATE_LIMITING_ENABLED",
-    "REVERB_APP_RATE_LIMIT_DECAY_SECONDS",
-    "REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS",
-    "REVERB_APP_RATE_LIMIT_TERMINATE",
     "REVERB_PULSE_INGEST_INTERVAL",
     "REVERB_SCALING_CHANNEL",
     "REVERB_SCALING_ENABLED",

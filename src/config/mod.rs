@@ -5,9 +5,10 @@
 //!                                                                           └─▶ stentor check: what, and from where
 //! ```
 //!
-//! Later layers win. Variables and flags speak of *one* app: the one there is or, if the file lists several, the one
+//! Later layers win. Below them all, the defaults of an app are those of its `compat`. Variables and flags speak of *one* app: the one there is or, if the file lists several, the one
 //! whose id they name. Only this room reads the environment; it opens no socket and starts nothing.
 
+mod compat;
 mod dotenv;
 mod environment;
 pub mod error;
@@ -23,7 +24,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::pusher::App;
+use crate::pusher::{App, DuplicateSubscription, OverQuota, UserCountElsewhere, VacantUsers};
 use crate::reactor::options::{Options, Patience};
 use crate::ws::CloseCode;
 use crate::{http, pusher, ws};
@@ -168,7 +169,8 @@ impl Config {
         }
     }
 
-    /// What the engine is told. A message may be as long as the app that allows the longest says.
+    /// What the engine is told. A message may be as long as the app that allows the longest says, and a connection on as
+    /// many channels.
     pub fn engine_options(&self) -> Options {
         let size = |name: &str| self.server.size(name);
         let seconds =
@@ -178,6 +180,7 @@ impl Config {
             .number("limits.slow_consumer_code")
             .and_then(|code| u16::try_from(code).ok());
         let message_bytes = self.apps.iter().map(|app| app.size("apps.max_message_bytes")).max();
+        let subscriptions = self.apps().iter().map(App::most_topics).max();
         Options {
             cores: size("server.cores"),
             pin: self.server.switch("server.pin").unwrap_or_default(),
@@ -199,7 +202,7 @@ impl Config {
             },
             outbox_bytes: size("limits.outbox_bytes"),
             slow_consumer_code: code.map_or(CloseCode::TRY_AGAIN_LATER, CloseCode),
-            subscriptions: size("limits.subscriptions"),
+            subscriptions: subscriptions.unwrap_or_default(),
             topic_bytes: size("limits.topic_bytes"),
             mailbox_posts: size("limits.mailbox_posts"),
             in_flight_bytes: size("limits.in_flight_bytes"),
@@ -228,6 +231,29 @@ fn app(settings: &Settings) -> App {
         max_event_name: settings.size("apps.max_event_name"),
         any_channel_name: settings.switch("apps.any_channel_name").unwrap_or_default(),
         client_events: settings.switch("apps.client_events").unwrap_or_default(),
+        client_events_on_public: settings.switch("apps.client_events_on_public").unwrap_or(true),
+        client_events_per_second: ceiling("apps.client_events_per_second"),
+        rate_limiting: settings.switch("apps.rate_limiting").unwrap_or_default(),
+        rate_limit_messages: seconds("apps.rate_limit_messages"),
+        rate_limit_window_seconds: seconds("apps.rate_limit_window"),
+        rate_limit_close: settings.switch("apps.rate_limit_close").unwrap_or_default(),
+        over_quota: compat::word(settings, "apps.over_quota", OverQuota::of),
+        duplicate_subscription: compat::word(
+            settings,
+            "apps.duplicate_subscription",
+            DuplicateSubscription::of,
+        ),
+        vacant_users: compat::word(settings, "apps.vacant_users", VacantUsers::of),
+        user_count_elsewhere: compat::word(
+            settings,
+            "apps.user_count_elsewhere",
+            UserCountElsewhere::of,
+        ),
+        subscription_count: settings.switch("apps.subscription_count").unwrap_or_default(),
+        member_removed_delay_seconds: seconds("apps.member_removed_delay"),
+        max_body_bytes: settings.size("apps.max_body_bytes"),
+        max_subscriptions: settings.size("apps.max_subscriptions"),
+        max_outbox_bytes: settings.size("apps.max_outbox_bytes"),
         max_presence_members: ceiling("apps.max_presence_members"),
         max_member_bytes: ceiling("apps.max_member_bytes"),
         max_user_id: settings.size("apps.max_user_id"),
@@ -354,8 +380,16 @@ impl Layers {
     }
 
     fn finish(mut self) -> Result<Config, ConfigErrors> {
+        let Config { server, apps, .. } = &mut self.config;
+        apps.iter_mut().for_each(|app| compat::lay_defaults(app, server));
+        let body_bytes = self.config.server.size("limits.body_bytes");
         for app in &self.config.apps {
             let (id, secret) = (app.text("apps.id"), app.text("apps.secret"));
+            if app.size("apps.max_body_bytes") > body_bytes {
+                self.config.notes.push(format!(
+                    "app {id} takes longer bodies than the server, whose limits.body_bytes is {body_bytes}; the shorter limit counts"
+                ));
+            }
             if secret == DEVELOPMENT_SECRET && !self.config.is_loopback() {
                 self.errors.push(ConfigError::DevelopmentSecret {
                     host: self.config.host(),

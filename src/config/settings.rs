@@ -10,6 +10,8 @@ use super::value::Value;
 /// Where a value came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Origin {
+    /// Nobody said; `apps.compat` is that word.
+    Compat(&'static str),
     /// Nobody said.
     Default,
     /// A line of a file: the `.env` or the TOML file.
@@ -28,6 +30,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Compat(word) => write!(f, "compat {word}"),
             Self::Default => f.write_str("default"),
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Flag(flag) => write!(f, "flag {flag}"),
@@ -70,6 +73,13 @@ impl Settings {
 
     pub(super) fn set(&mut self, entry: Entry) {
         self.entries.insert(entry.key.name, entry.setting);
+    }
+
+    /// Gives a setting of which nobody has said anything another default.
+    pub(super) fn set_default(&mut self, name: &'static str, setting: Setting) {
+        if self.get(name).origin == Origin::Default && self.get(name).value != setting.value {
+            self.entries.insert(name, setting);
+        }
     }
 
     /// The setting of that name, which must be one of this part.

@@ -1,6 +1,7 @@
 //! What is in force, and from where, for every combination of layers.
 
 use super::*;
+use crate::pusher::Compat;
 
 /// A directory of its own for each test, gone at its end.
 struct Directory(PathBuf);
@@ -78,6 +79,7 @@ fn the_defaults_are_the_engines_own() {
     let expected = Options {
         ws: ws::Limits { message_bytes: 10_000 },
         slow_consumer_code: CloseCode(4100),
+        subscriptions: 1_000 + 1 + 100,
         ..engine
     };
     assert_eq!(format!("{ours:?}"), format!("{expected:?}"));
@@ -120,6 +122,7 @@ fn a_laravel_dotenv_is_enough() {
         activity_timeout_seconds: 10,
         max_connections: Some(5),
         max_message_bytes: 20_000,
+        max_body_bytes: 30_000,
         ..App::new("42", "k", "s")
     };
     assert_eq!(config.apps(), [expected]);
@@ -233,4 +236,74 @@ fn a_silence_that_the_engine_cannot_tell_is_a_wrong_setting() {
         check_refused(&[], &[], &flag("3001"), &expected);
         assert!(Directory::with(&[]).load(&[], &flag("3000")).is_ok());
     }
+}
+
+#[test]
+fn one_word_flips_all_that_its_kind_does_otherwise() {
+    for word in Compat::WORDS {
+        let config = Directory::with(&[]).load(&[], &[("apps.compat", word)]).unwrap();
+        let compat = Compat::of(word).unwrap();
+        let expected = App::with_compat(compat, "1", "app-key", "app-secret");
+        // `Debug` leaves most of an app out.
+        assert!(config.apps() == [expected], "{word}");
+        let origin = |key: &str| config.app_settings()[0].get(key).origin.to_string();
+        let of_kind = format!("compat {word}");
+        let expected = if *word == "reverb" { "default" } else { &of_kind };
+        assert_eq!(origin("apps.client_events"), expected);
+        assert_eq!(origin("apps.max_batch"), "default");
+    }
+}
+
+#[test]
+fn what_is_set_wins_over_its_kind_wherever_it_stands() {
+    let file = format!("{OWN}client_events = true\ncompat = \"pusher\"\nmax_user_id = 200\n");
+    let directory = Directory::with(&[("stentor.toml", &file)]);
+    let config = directory.load(&[("STENTOR_APP_OVER_QUOTA", "wait")], &[]).unwrap();
+    let expected = App {
+        client_events: true,
+        max_user_id: 200,
+        over_quota: OverQuota::Wait,
+        ..App::with_compat(Compat::Pusher, "1", "k", "own")
+    };
+    assert!(config.apps() == [expected]);
+    let origin = |key: &str| config.app_settings()[0].get(key).origin.to_string();
+    assert!(origin("apps.max_user_id").ends_with("stentor.toml:7"));
+    assert_eq!(origin("apps.max_channel_name"), "compat pusher");
+}
+
+#[test]
+fn each_app_has_its_own_kind() {
+    let file = TWO.replace("key = \"l\"", "key = \"l\"\ncompat = \"soketi\"");
+    let config = Directory::with(&[("stentor.toml", &file)]).load(&[], &[]).unwrap();
+    let expected = [App::new("1", "k", "s"), App::with_compat(Compat::Soketi, "2", "l", "t")];
+    assert!(config.apps() == expected);
+}
+
+#[test]
+fn a_word_that_is_none_names_those_that_are() {
+    let expected = "apps.compat is \"ably\"; allowed is reverb or pusher or soketi";
+    check_refused(&[], &[("STENTOR_APP_COMPAT", "ably")], &[], expected);
+}
+
+#[test]
+fn limits_of_the_server_are_the_apps_unless_they_have_their_own() {
+    let file = TWO.replace("key = \"l\"", "key = \"l\"\nmax_body_bytes = \"2 KiB\"");
+    let directory = Directory::with(&[("stentor.toml", &file)]);
+    let variables = [("REVERB_MAX_REQUEST_SIZE", "30000"), ("STENTOR_OUTBOX_BYTES", "2 MiB")];
+    let config = directory.load(&variables, &[]).unwrap();
+    let limits: Vec<_> =
+        config.apps().iter().map(|app| (app.max_body_bytes, app.max_outbox_bytes)).collect();
+    assert_eq!(limits, [(30_000, 2 << 20), (2 << 10, 2 << 20)]);
+    let origin = config.app_settings()[0].get("apps.max_body_bytes").origin.to_string();
+    assert_eq!(origin, "variable REVERB_MAX_REQUEST_SIZE");
+    assert!(config.notes().is_empty(), "{:?}", config.notes());
+    let longer = directory.load(&[("STENTOR_BODY_BYTES", "1024")], &[]).unwrap();
+    assert!(longer.notes()[0].starts_with("app 2 takes longer bodies"), "{:?}", longer.notes());
+}
+
+#[test]
+fn a_connection_may_be_on_as_many_channels_as_the_most_generous_app_says() {
+    let file = TWO.replace("key = \"l\"", "key = \"l\"\nmax_subscriptions = 5000");
+    let config = Directory::with(&[("stentor.toml", &file)]).load(&[], &[]).unwrap();
+    assert_eq!(config.engine_options().subscriptions, 5_000 + 1 + 100);
 }

@@ -42,6 +42,8 @@ pub enum Kind {
     Switch,
     /// Any text.
     Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
 }
 
 /// What a setting is.
@@ -89,6 +91,10 @@ impl Kind {
             Self::Name => Err(NotOfKind),
             Self::Path => path(text).map(Value::Text),
             Self::Text => Ok(Value::Text(text.to_owned())),
+            Self::Word(words) => {
+                let word = words.iter().find(|word| text.eq_ignore_ascii_case(word));
+                word.map(|word| Value::Text((*word).to_owned())).ok_or(NotOfKind)
+            }
         }
     }
 
@@ -121,7 +127,7 @@ impl Kind {
     }
 
     fn is_text(self) -> bool {
-        matches!(self, Self::Host | Self::Name | Self::Path | Self::Text)
+        matches!(self, Self::Host | Self::Name | Self::Path | Self::Text | Self::Word(_))
     }
 
     fn bounded(self, number: u64) -> Result<Value, NotOfKind> {
@@ -155,6 +161,7 @@ impl fmt::Display for Kind {
             }
             Self::Switch => f.write_str("true or false"),
             Self::Text => f.write_str("text"),
+            Self::Word(words) => f.write_str(&words.join(" or ")),
         }
     }
 }
@@ -271,6 +278,16 @@ mod tests {
         check(Kind::Host, "localhost", Some(Value::Text("localhost".to_owned())));
         check(Kind::Host, "127.0.0.1:80", None);
         check(Kind::Host, "", None);
+    }
+
+    #[test]
+    fn words_are_taken_from_their_list_in_any_case() {
+        const WORDS: Kind = Kind::Word(&["refuse", "wait"]);
+        check(WORDS, "wait", Some(Value::Text("wait".to_owned())));
+        check(WORDS, " Refuse ", Some(Value::Text("refuse".to_owned())));
+        check(WORDS, "", None);
+        check(WORDS, "waiting", None);
+        assert_eq!(WORDS.to_string(), "refuse or wait");
     }
 
     #[test]

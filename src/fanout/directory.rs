@@ -35,7 +35,7 @@ pub trait Directory: Sized + 'static {
     fn on_vacated(&mut self, _topic: &str, _out: &mut Announcer<'_, Self>) {}
 
     /// The topic has so many subscribers on all cores, which may be as many as before. Told at most once a turn of
-    /// each core that has some.
+    /// each core that has some, and of a newcomer only once it hears what is announced here.
     fn on_count(&mut self, _topic: &str, _subscribers: usize, _out: &mut Announcer<'_, Self>) {}
 
     /// An event was published on the topic, whether anybody listens or not. `number` is its place in the topic's

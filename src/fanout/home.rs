@@ -74,7 +74,8 @@ impl<D: Directory> Home<D> {
         if is_first {
             self.tell(outbound, |directory, out| directory.on_occupied(&topic, out));
         }
-        self.tell_count(&topic, outbound);
+        // Nobody there hears the topic yet. Its core tells the count once somebody does, so that a newcomer hears of
+        // itself; until then whoever asks is told of one.
         outbound.post(usize::from(from), Post::Joined { topic });
     }
 

@@ -72,7 +72,8 @@ impl Entries {
 struct Topic {
     name: TopicName,
     entries: Entries,
-    /// What the home knows; differs from the list's length for at most one turn.
+    /// What the home was told; differs from the list's length for at most one turn. The home takes the first join for
+    /// one subscriber, and is told of it all the same once it hears.
     reported: u32,
     /// Subscriptions that were asked for and are to be activated when the core's own queue comes to them. They hold
     /// the topic as subscribers do: it must not be forgotten, nor its number given to another, under their feet.
@@ -191,7 +192,7 @@ impl Topics {
         let kept = Topic {
             name: name.clone(),
             entries: Entries::Few(None),
-            reported: 1,
+            reported: 0,
             pending: 0,
             is_joining: true,
             is_attended: false,
@@ -368,7 +369,10 @@ mod tests {
         topics.settle(topic);
         topics.activate(topic, 1);
         topics.take_counts(|name, count| counts.push((name.to_string(), count)));
-        assert_eq!(counts, [], "joining said one already");
+        assert_eq!(counts, [("t".to_owned(), 1)], "nobody heard what joining said");
+        counts.clear();
+        topics.take_counts(|name, count| counts.push((name.to_string(), count)));
+        assert_eq!(counts, []);
         topics.activate(topic, 2);
         topics.activate(topic, 3);
         topics.leave(topic, 0);

@@ -3,8 +3,11 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use super::bucket::Rate;
 use super::channel::Naming;
+use super::compat::{DuplicateSubscription, OverQuota, UserCountElsewhere, VacantUsers};
 use super::presence::MemberLimits;
 use super::users::UserLimits;
 
@@ -45,6 +48,36 @@ pub struct App {
     pub any_channel_name: bool,
     /// Whether clients may send events to the channels that they are subscribed to.
     pub client_events: bool,
+    /// Whether they may send them to channels that are neither private nor presence channels, too.
+    pub client_events_on_public: bool,
+    /// How many events a client may send in a second, and at once; `None`: any number.
+    pub client_events_per_second: Option<u32>,
+    /// Whether there is a limit to how many messages of any kind a client may send in some time.
+    pub rate_limiting: bool,
+    /// How many, at once and in that time.
+    pub rate_limit_messages: u32,
+    /// That time.
+    pub rate_limit_window_seconds: u32,
+    /// Whether a client that sends more is closed.
+    pub rate_limit_close: bool,
+    /// What a client past `max_connections` is told.
+    pub over_quota: OverQuota,
+    /// What a client is told that subscribes to a channel it is on.
+    pub duplicate_subscription: DuplicateSubscription,
+    /// What a back end is told of the users of a presence channel that nobody is on.
+    pub vacant_users: VacantUsers,
+    /// What a back end is told that asks for the users of a channel which is no presence channel to be counted.
+    pub user_count_elsewhere: UserCountElsewhere,
+    /// Whether the clients on a channel are told how many they are. Presence channels tell it otherwise.
+    pub subscription_count: bool,
+    /// How long a user who is gone from a presence channel stays in its list; 0: not at all.
+    pub member_removed_delay_seconds: u32,
+    /// The length of a request's body, in bytes.
+    pub max_body_bytes: usize,
+    /// How many channels one connection may be subscribed to.
+    pub max_subscriptions: usize,
+    /// What may wait for one client that reads slowly, in bytes.
+    pub max_outbox_bytes: usize,
     /// How many users a presence channel may have; `None`: any number.
     pub max_presence_members: Option<u32>,
     /// The length of a member's `channel_data`, in bytes; `None`: as its message allows.
@@ -61,7 +94,7 @@ pub struct App {
 }
 
 impl App {
-    /// An application with the default limits.
+    /// An application with the default limits, which are those of `Compat::Reverb`.
     pub fn new(id: impl Into<String>, key: impl Into<String>, secret: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -79,6 +112,21 @@ impl App {
             max_event_name: 200,
             any_channel_name: false,
             client_events: true,
+            client_events_on_public: true,
+            client_events_per_second: None,
+            rate_limiting: false,
+            rate_limit_messages: 60,
+            rate_limit_window_seconds: 60,
+            rate_limit_close: false,
+            over_quota: OverQuota::Refuse,
+            duplicate_subscription: DuplicateSubscription::Confirm,
+            vacant_users: VacantUsers::Empty,
+            user_count_elsewhere: UserCountElsewhere::Omit,
+            subscription_count: false,
+            member_removed_delay_seconds: 0,
+            max_body_bytes: 1024 * 1024,
+            max_subscriptions: 1_000,
+            max_outbox_bytes: 1024 * 1024,
             max_presence_members: None,
             max_member_bytes: None,
             max_user_id: 200,
@@ -88,8 +136,24 @@ impl App {
         }
     }
 
+    /// How many topics one connection may be on: its channels, the user that it is signed in as, and those it watches.
+    pub fn most_topics(&self) -> usize {
+        self.max_subscriptions.saturating_add(1).saturating_add(self.max_watchlist)
+    }
+
     pub(super) fn naming(&self) -> Naming {
         Naming { max_characters: self.max_channel_name, any_characters: self.any_channel_name }
+    }
+
+    /// How many events a client may send.
+    pub(super) fn event_rate(&self) -> Option<Rate> {
+        self.client_events_per_second.map(Rate::per_second)
+    }
+
+    /// How many messages of any kind a client may send.
+    pub(super) fn message_rate(&self) -> Option<Rate> {
+        let per = Duration::from_secs(self.rate_limit_window_seconds.into());
+        self.rate_limiting.then_some(Rate { most: self.rate_limit_messages, per })
     }
 
     pub(super) fn member_limits(&self) -> MemberLimits {

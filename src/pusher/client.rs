@@ -7,7 +7,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::time::Instant;
 
+use super::bucket::{Bucket, Rate};
 use super::error::ClientError;
 use super::percent::{self, Plus};
 use super::query::{Parameters, Spelling};
@@ -36,6 +38,10 @@ impl<'r> Introduction<'r> {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     by_conn: HashMap<ConnId, Client>,
+    /// Of those who have sent events, where an app limits how often.
+    events: HashMap<ConnId, Bucket>,
+    /// Of those who have sent anything, where an app limits that.
+    messages: HashMap<ConnId, Bucket>,
 }
 
 /// One client that is on a presence channel, or signed in.
@@ -53,6 +59,8 @@ pub(super) struct SignedIn {
     /// The `user_info`, as the JSON that came.
     pub(super) info: Option<Box<str>>,
     pub(super) watchlist: Watchlist,
+    /// On how many topics it is for this: the user's own, and those of users that it watches.
+    pub(super) topics: usize,
 }
 
 impl Clients {
@@ -87,14 +95,31 @@ impl Clients {
         self.by_conn.get(&conn)?.user.as_deref()
     }
 
+    /// On how many topics the client is that are no channels.
+    pub(super) fn topics_beside_channels(&self, conn: ConnId) -> usize {
+        self.user(conn).map_or(0, |user| user.topics)
+    }
+
     /// As [`Clients::user`].
     pub(super) fn user_mut(&mut self, conn: ConnId) -> Option<&mut SignedIn> {
         self.by_conn.get_mut(&conn)?.user.as_deref_mut()
     }
 
+    /// Whether the client may send one more event now; if so, it is counted.
+    pub(super) fn may_send(&mut self, conn: ConnId, now: Instant, rate: Rate) -> bool {
+        self.events.entry(conn).or_insert_with(|| Bucket::new(now, rate)).take(now, rate)
+    }
+
+    /// Whether the client may say anything now; if so, it is counted.
+    pub(super) fn may_speak(&mut self, conn: ConnId, now: Instant, rate: Rate) -> bool {
+        self.messages.entry(conn).or_insert_with(|| Bucket::new(now, rate)).take(now, rate)
+    }
+
     /// The client is gone.
     pub(super) fn forget(&mut self, conn: ConnId) {
         self.by_conn.remove(&conn);
+        self.events.remove(&conn);
+        self.messages.remove(&conn);
     }
 }
 

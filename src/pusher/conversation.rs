@@ -17,6 +17,7 @@ use super::api;
 use super::apps::{AUTHORISED, App, Apps};
 use super::channel::Kind;
 use super::client::{self, Clients, Introduction};
+use super::compat::OverQuota;
 pub(super) use super::desk::Desk;
 use super::directory::{Answer, Directory, Refusal, Welcome, Word};
 use super::error::{ClientError, SubscriptionError};
@@ -134,6 +135,11 @@ impl Handler<Directory> for Pusher {
             self.desk.answer_error(conn, &ClientError::MessageTooBig, None);
             return conn.close(CloseCode::MESSAGE_TOO_BIG, &ClientError::MessageTooBig.to_string());
         }
+        if let Some(rate) = app.message_rate()
+            && !self.clients.may_speak(conn.id(), conn.now(), rate)
+        {
+            return self.desk.refuse_message(conn, app);
+        }
         // Binary is served like text, as it always was, if it is text.
         let text = message.text().or_else(|| str::from_utf8(message.bytes()).ok());
         match text.ok_or(ClientError::InvalidMessage).and_then(Command::read) {
@@ -150,7 +156,7 @@ impl Handler<Directory> for Pusher {
                 self.clients.left(conn.id(), &channel);
             }
             Ok(Command::ClientEvent(event)) => {
-                if let Err(error) = self.desk.pass_on(conn, app, &self.clients, &event) {
+                if let Err(error) = self.desk.pass_on(conn, app, &mut self.clients, &event) {
                     self.desk.answer_error(conn, &error, Some(&event.channel));
                 }
             }
@@ -242,6 +248,10 @@ impl Handler<Directory> for Pusher {
         self.apps.by_tag(tag).map(patience)
     }
 
+    fn outbox_bytes(&self, tag: u32) -> Option<usize> {
+        self.apps.by_tag(tag).map(|app| app.max_outbox_bytes)
+    }
+
     fn on_error(&mut self, conn: &mut Conn<'_, Directory>, error: &ConnError) {
         if matches!(error, ConnError::Ws(error) if error.close_code() == CloseCode::MESSAGE_TOO_BIG)
         {
@@ -305,7 +315,11 @@ fn admit<'a>(apps: &'a Apps, path: &str, query: &str) -> Result<(u32, &'a App), 
     if !app.enabled {
         return Err(ClientError::AppDisabled);
     }
-    if apps.admit(tag) { Ok((tag, app)) } else { Err(ClientError::OverQuota) }
+    match (apps.admit(tag), app.over_quota) {
+        (true, _) => Ok((tag, app)),
+        (false, OverQuota::Refuse) => Err(ClientError::OverQuota),
+        (false, OverQuota::Wait) => Err(ClientError::OverCapacity),
+    }
 }
 
 #[cfg(test)]

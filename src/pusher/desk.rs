@@ -9,11 +9,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde_json::value::RawValue;
-
 use super::apps::App;
 use super::channel::Kind;
 use super::client::{Clients, SignedIn};
+use super::compat::DuplicateSubscription;
 use super::directory::{Directory, Note};
 use super::error::{ClientError, SignInError, SubscriptionError};
 use super::message::{self, ClientEvent, SignInWish, Subscribe};
@@ -22,7 +21,7 @@ use super::signature::{self, Credentials};
 use super::users::{self, SignIn};
 use super::watchlist::Watchlist;
 use crate::metrics::Counter;
-use crate::{Conn, Keep, MessageKind, Outgoing, SubscribeError};
+use crate::{CloseCode, Conn, Keep, MessageKind, Outgoing, SubscribeError};
 
 /// Where messages are written before they are sent. Used within one callback, kept for its memory.
 #[derive(Debug, Default)]
@@ -43,6 +42,19 @@ impl Desk {
         let user = clients.user(conn.id());
         let result = may_subscribe(app, conn.socket_id(), user, wish).and_then(|note| {
             app.write_topic(&wish.channel, &mut self.topic);
+            let limit = app.max_subscriptions;
+            let channels = conn.subscriptions() - clients.topics_beside_channels(conn.id());
+            let is_full = channels >= limit;
+            let minds = app.duplicate_subscription == DuplicateSubscription::Refuse;
+            // Asked only if it matters: it looks through all that the connection is on.
+            let is_known = (is_full || minds) && conn.is_subscribed(&self.topic);
+            if is_known && minds {
+                self.refuse_duplicate(conn, &wish.channel);
+                return Ok(());
+            }
+            if is_full && !is_known {
+                return Err(SubscriptionError::TooMany { limit });
+            }
             let result = match note {
                 Some(note) => conn.attend(&self.topic, note),
                 None => conn.subscribe(&self.topic),
@@ -92,7 +104,7 @@ impl Desk {
             return Ok(());
         }
         let watchlist = Watchlist::of(watchlist.into_iter());
-        clients.signed_in(conn.id(), SignedIn { id, info, watchlist });
+        clients.signed_in(conn.id(), SignedIn { id, info, watchlist, topics: 1 });
         let limit = app.max_watchlist;
         too_long.map_or(Ok(()), |users| Err(ClientError::WatchlistTooLong { users, limit }))
     }
@@ -104,6 +116,7 @@ impl Desk {
         app: &App,
         clients: &mut Clients,
     ) {
+        let before = conn.subscriptions();
         let watched = clients.user_mut(conn.id()).map(|user| user.watchlist.ask());
         for user in watched.into_iter().flatten() {
             users::write_topic(&app.id, &user, &mut self.topic);
@@ -111,6 +124,9 @@ impl Desk {
             if conn.attend(&self.topic, Note::Watch).is_err() {
                 self.tell_watched(conn, clients, &user, false);
             }
+        }
+        if let Some(user) = clients.user_mut(conn.id()) {
+            user.topics += conn.subscriptions() - before;
         }
     }
 
@@ -129,15 +145,21 @@ impl Desk {
         self.send(conn, |json| message::write_watchlist_events(json, &states));
     }
 
+    /// The client stays on the channel as it is.
+    fn refuse_duplicate(&mut self, conn: &mut Conn<'_, Directory>, channel: &str) {
+        conn.count(Counter::ClientErrors);
+        self.send(conn, |json| message::write_existing_subscription(json, channel));
+    }
+
     /// Passes a client's event on to the others of the channel.
     pub(super) fn pass_on(
         &mut self,
         conn: &mut Conn<'_, Directory>,
         app: &App,
-        clients: &Clients,
+        clients: &mut Clients,
         event: &ClientEvent<'_>,
     ) -> Result<(), ClientError> {
-        may_send(app, &event.event, event.data)?;
+        may_send(app, event)?;
         let channel = &event.channel;
         app.write_topic(channel, &mut self.topic);
         if !conn.is_subscribed(&self.topic) {
@@ -152,6 +174,12 @@ impl Desk {
         };
         self.json.clear();
         message::write_client_event(&mut self.json, &event.event, event.data, channel, user_id);
+        // Last of all: what is refused for another reason has not been sent.
+        if let Some(rate) = app.event_rate()
+            && !clients.may_send(conn.id(), conn.now(), rate)
+        {
+            return Err(ClientError::TooSoon);
+        }
         let message = Outgoing::Message(MessageKind::Text, Cow::Borrowed(&self.json));
         // A topic that is too long has no members, so only one error is left.
         conn.publish_as(Keep::Forget, &self.topic, message, Some(conn.socket_id()))
@@ -162,6 +190,14 @@ impl Desk {
     pub(super) fn refuse(&mut self, conn: &mut Conn<'_, Directory>, error: &ClientError) {
         self.send(conn, |json| message::write_error(json, error, None));
         conn.close(error.code(), &error.to_string());
+    }
+
+    /// Refuses a message that came too soon; a client that is closed for it comes back in a second.
+    pub(super) fn refuse_message(&mut self, conn: &mut Conn<'_, Directory>, app: &App) {
+        self.answer_error(conn, &ClientError::TooSoon, None);
+        if app.rate_limit_close {
+            conn.close(CloseCode(4100), &ClientError::TooSoon.to_string());
+        }
     }
 
     /// Answers what a client said with an error.
@@ -247,9 +283,13 @@ fn may_sign_in(
 }
 
 /// Everything about a client's event that can be told without the engine.
-fn may_send(app: &App, event: &str, data: Option<&RawValue>) -> Result<(), ClientError> {
+fn may_send(app: &App, event: &ClientEvent<'_>) -> Result<(), ClientError> {
+    let ClientEvent { event, channel, data } = event;
     if !app.client_events {
         return Err(ClientError::ClientEventsDisabled);
+    }
+    if !app.client_events_on_public && !Kind::of(channel).needs_signature() {
+        return Err(ClientError::ClientEventOnPublic);
     }
     let (characters, limit) = (event.chars().count(), app.max_event_name);
     if characters > limit {
@@ -264,6 +304,8 @@ fn may_send(app: &App, event: &str, data: Option<&RawValue>) -> Result<(), Clien
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::super::channel::NameError;
     use super::super::signature::AuthError;
     use super::*;
@@ -303,7 +345,11 @@ mod tests {
         let check = |change: fn(&mut App), expected: Result<(), ClientError>| {
             let mut app = App::new("1", "key", "secret");
             change(&mut app);
-            assert_eq!(may_send(&app, "client-ü", Some(&data)), expected);
+            let event =
+                ClientEvent {
+                    event: "client-ü".into(), channel: "room".into(), data: Some(&data)
+                };
+            assert_eq!(may_send(&app, &event), expected);
         };
         check(|_| {}, Ok(()));
         check(|app| (app.max_event_name, app.max_event_bytes) = (8, 7), Ok(()));
@@ -312,6 +358,27 @@ mod tests {
         let error = ClientError::ClientEventTooBig { bytes: 7, limit: 6 };
         check(|app| app.max_event_bytes = 6, Err(error));
         check(|app| app.client_events = false, Err(ClientError::ClientEventsDisabled));
+        check(|app| app.client_events_on_public = false, Err(ClientError::ClientEventOnPublic));
+    }
+
+    #[test]
+    fn channels_that_are_signed_are_not_public() {
+        let mut app = App::new("1", "key", "secret");
+        app.client_events_on_public = false;
+        for (channel, is_public) in [
+            ("room", true),
+            ("cache-a", true),
+            ("privateer", true),
+            ("private-a", false),
+            ("private-cache-a", false),
+            ("presence-a", false),
+            ("presence-cache-a", false),
+        ] {
+            let event =
+                ClientEvent { event: "client-x".into(), channel: channel.into(), data: None };
+            let expected = if is_public { Err(ClientError::ClientEventOnPublic) } else { Ok(()) };
+            assert_eq!(may_send(&app, &event), expected, "{channel}");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum ClientError {
     },
     /// A client event to a channel that the client is not on.
     ClientEventNotMember,
+    /// A client event to a channel that anybody may be on, where the app has none there.
+    ClientEventOnPublic,
     /// A client event with too much data.
     ClientEventTooBig {
         /// Its length, in bytes.
@@ -45,6 +47,8 @@ pub enum ClientError {
     InvalidMessage,
     /// A message longer than the app allows.
     MessageTooBig,
+    /// The app has as many connections as it may have, and there may soon be room.
+    OverCapacity,
     /// The app has as many connections as it may have.
     OverQuota,
     /// A path that names no app key.
@@ -70,6 +74,8 @@ pub enum ClientError {
     },
     /// The application ended the user's connections.
     Terminated,
+    /// A client event, or any message, that came too soon after others.
+    TooSoon,
     /// The client neither signed in nor subscribed to a signed channel within the app's time for that.
     Unauthorised {
         /// That time.
@@ -94,10 +100,10 @@ impl ClientError {
             Self::PathInvalid => 4005,
             Self::ProtocolNotANumber { .. } => 4006,
             Self::ProtocolUnsupported { .. } => 4007,
+            Self::OverCapacity | Self::Stopping { is_greeted: false } => 4100,
             Self::InvalidMessage | Self::MessageTooBig | Self::Stopping { is_greeted: true } => {
                 4200
             }
-            Self::Stopping { is_greeted: false } => 4100,
             Self::PongMissing => 4201,
             Self::ClientEventNotMember
             | Self::SignIn(_)
@@ -106,7 +112,9 @@ impl ClientError {
             Self::WatchlistTooLong { .. } => 4302,
             Self::ClientEventBusy
             | Self::ClientEventName { .. }
+            | Self::ClientEventOnPublic
             | Self::ClientEventTooBig { .. }
+            | Self::TooSoon
             | Self::ClientEventsDisabled => 4301,
         })
     }
@@ -129,6 +137,10 @@ impl fmt::Display for ClientError {
             Self::ClientEventNotMember => {
                 f.write_str("The client is not a member of the specified channel.")
             }
+            Self::ClientEventOnPublic => {
+                f.write_str("Clients may send events to private and presence channels only.")
+            }
+            Self::TooSoon => f.write_str("Rate limit exceeded"),
             Self::ClientEventTooBig { bytes, limit } => {
                 write!(f, "The event data has {bytes} bytes; {limit} are allowed.")
             }
@@ -137,6 +149,9 @@ impl fmt::Display for ClientError {
             }
             Self::InvalidMessage => f.write_str("Invalid message format"),
             Self::MessageTooBig => f.write_str("Maximum message size exceeded"),
+            Self::OverCapacity => {
+                f.write_str("The current concurrent connections quota has been reached.")
+            }
             Self::OverQuota => f.write_str("Application is over connection quota"),
             Self::PathInvalid => f.write_str("The path must be /app/ and an app key."),
             Self::PongMissing => f.write_str("Pong reply not received in time"),
@@ -339,7 +354,14 @@ mod tests {
         check(&ClientError::AppUnknown { key: "k".into() }, 4001, "App key k does not exist.");
         check(&ClientError::AppDisabled, 4003, "The app is not enabled.");
         check(&ClientError::OverQuota, 4004, "Application is over connection quota");
+        check(
+            &ClientError::OverCapacity,
+            4100,
+            "The current concurrent connections quota has been reached.",
+        );
         check(&ClientError::InvalidMessage, 4200, "Invalid message format");
+        check(&ClientError::TooSoon, 4301, "Rate limit exceeded");
+        assert_eq!(ClientError::ClientEventOnPublic.code(), CloseCode(4301));
         check(&ClientError::MessageTooBig, 4200, "Maximum message size exceeded");
         check(&ClientError::PongMissing, 4201, "Pong reply not received in time");
         check(

@@ -11,9 +11,11 @@
 
 mod api;
 pub mod apps;
+mod bucket;
 mod cache;
 pub mod channel;
 mod client;
+pub mod compat;
 mod conversation;
 mod desk;
 mod directory;
@@ -29,6 +31,7 @@ mod users;
 mod watchlist;
 
 pub use apps::{App, Apps, AppsError};
+pub use compat::{Compat, DuplicateSubscription, OverQuota, UserCountElsewhere, VacantUsers};
 pub use conversation::{Options, Pusher};
 pub use directory::{Answer, Directory, Note, Question, Refusal, Welcome, Word};
 pub use directory::{Claim, Facts, User};

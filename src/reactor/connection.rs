@@ -420,8 +420,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     }
 
     /// The peer does not read: what has not begun to be written is dropped, and the connection closed.
-    pub(super) fn fail_slow(&mut self, conn: ConnId) {
-        let limit = self.core.options.outbox_bytes;
+    pub(super) fn fail_slow(&mut self, conn: ConnId, limit: usize) {
         let Some(queued) = self.core.side(conn.slot()).map(|side| side.outbox.held_bytes()) else {
             return;
         };

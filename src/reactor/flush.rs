@@ -56,23 +56,35 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         let (phase, side) = (slot.phase, slot.side);
         let outbox = &mut self.core.sides[side as usize].outbox;
         push_rest(outbox, &self.core.chains, chain, written);
-        let (queued, limit) = (outbox.held_bytes(), self.core.options.outbox_bytes);
+        let queued = outbox.held_bytes();
+        let limit = self.outbox_bytes(conn);
         // An answer is what the peer asked for, however large; it only must not ask on.
         if queued > limit && phase == Phase::Ws {
-            self.fail_slow(conn);
+            self.fail_slow(conn, limit);
         } else if queued > limit / 2 && phase != Phase::Ending {
             // Whoever asks faster than it reads the answers is not heard until it has read some.
-            slot.is_paused = true;
+            self.core.slots[conn.slot() as usize].is_paused = true;
         }
+    }
+
+    /// What may wait for this connection. What is no WebSocket has no tag.
+    fn outbox_bytes(&mut self, conn: ConnId) -> usize {
+        let tag = self.core.slot(conn).filter(|slot| slot.phase == Phase::Ws).map(|slot| slot.tag);
+        let mut bytes = None;
+        if let Some(tag) = tag {
+            self.call_only(conn, None, |handler, _| bytes = handler.outbox_bytes(tag));
+        }
+        bytes.unwrap_or(self.core.options.outbox_bytes)
     }
 
     /// The socket takes more.
     pub(super) fn flush_outbox(&mut self, conn: ConnId) {
+        let limit = self.outbox_bytes(conn);
         let Some(Some(stream)) = self.streams.get_mut(conn.slot() as usize) else { return };
         let Some(side) = self.core.slot(conn).map(|slot| slot.side) else { return };
         let Some(side) = self.core.sides.get_mut(side as usize) else { return };
         let written = side.outbox.write_to(stream);
-        let is_small = side.outbox.held_bytes() <= self.core.options.outbox_bytes / 4;
+        let is_small = side.outbox.held_bytes() <= limit / 4;
         let is_http_waiting = side.http.as_ref().is_some_and(|http| http.is_awaiting_response());
         match written {
             Ok(is_done) => {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::options::Patience;
@@ -60,6 +60,12 @@ pub trait Handler<D: Directory = ()>: 'static {
     /// How long a WebSocket may be silent, by its tag; 50 minutes at most. `None`: as the options say. Asked after
     /// `on_open`, and again when the connection has been silent.
     fn patience(&self, _tag: u32) -> Option<Patience> {
+        None
+    }
+
+    /// What may wait for a WebSocket that reads slowly, in bytes, by its tag. `None`: as the options say. Asked only
+    /// when a socket did not take all that was sent.
+    fn outbox_bytes(&self, _tag: u32) -> Option<usize> {
         None
     }
 
@@ -352,6 +358,11 @@ impl<D: Directory> Conn<'_, D> {
         self.core.now.unix_seconds
     }
 
+    /// The time of this turn.
+    pub fn now(&self) -> Instant {
+        self.core.now.instant
+    }
+
     /// Counts something, in this core's counters.
     pub fn count(&self, counter: Counter) {
         self.core.count(counter);
@@ -391,6 +402,11 @@ impl<D: Directory> Conn<'_, D> {
     /// Whether the connection is subscribed to a topic, confirmed or not yet.
     pub fn is_subscribed(&self, topic: &str) -> bool {
         self.core.is_subscribed(self.id, topic)
+    }
+
+    /// How many topics the connection is subscribed to, confirmed or not yet.
+    pub fn subscriptions(&self) -> usize {
+        self.core.slot(self.id).map_or(0, |slot| slot.held.len())
     }
 
     /// Ends a subscription; true if there was one. No event of the topic follows that was not sent before.

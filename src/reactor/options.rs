@@ -41,7 +41,8 @@ pub struct Options {
     pub shutdown_linger: Duration,
     /// Silence, unless [`crate::Handler::patience`] says otherwise for a connection.
     pub patience: Patience,
-    /// What one connection may have queued, in bytes, before it is closed as a slow consumer.
+    /// What one connection may have queued, in bytes, before it is closed as a slow consumer, unless
+    /// [`crate::Handler::outbox_bytes`] says otherwise for it.
     pub outbox_bytes: usize,
     /// The close code of a slow consumer; it should make clients come back.
     pub slow_consumer_code: ws::CloseCode,

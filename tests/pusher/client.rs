@@ -239,12 +239,7 @@ impl Client {
 
     /// A subscription of this client, signed with the secret of app 1.
     pub(crate) fn signed(&self, channel: &str, channel_data: Option<&str>) -> String {
-        let signature = channel_signature("secret", &self.socket_id, channel, channel_data);
-        let mut data = json!({"auth": format!("key:{signature}"), "channel": channel});
-        if let Some(channel_data) = channel_data {
-            data["channel_data"] = channel_data.into();
-        }
-        json!({"event": "pusher:subscribe", "data": data}).to_string()
+        signed(&self.socket_id, channel, channel_data)
     }
 
     /// Leaves a channel, and waits until the server has heard it.
@@ -277,6 +272,16 @@ impl Client {
 
 pub(crate) fn subscribe(channel: &str) -> String {
     json!({"event": "pusher:subscribe", "data": {"auth": "", "channel": channel}}).to_string()
+}
+
+/// A subscription of the connection of that name, signed with the secret of app 1.
+pub(crate) fn signed(socket_id: &str, channel: &str, channel_data: Option<&str>) -> String {
+    let signature = channel_signature("secret", socket_id, channel, channel_data);
+    let mut data = json!({"auth": format!("key:{signature}"), "channel": channel});
+    if let Some(channel_data) = channel_data {
+        data["channel_data"] = channel_data.into();
+    }
+    json!({"event": "pusher:subscribe", "data": data}).to_string()
 }
 
 pub(crate) fn succeeded(channel: &str) -> Value {

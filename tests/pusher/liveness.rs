@@ -2,17 +2,17 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use stentor::metrics::Counter;
-use stentor::pusher::{self, Apps, Directory, Pusher};
+use stentor::pusher::{Directory, Pusher};
 use stentor::reactor::simulation::{self, Simulation};
 use stentor::{CloseCode, Options};
 
 use crate::backend::Backend;
-use crate::client::{Client, Heard, Talk, event, subscribe, upgrade};
+use crate::client::{Client, Heard, Talk, event, subscribe};
+use crate::memory::{Member, in_memory};
 use crate::server::{PATIENCE, Running, apps};
 
 /// A server in memory, and one client of it: its clock moves only when told.
@@ -22,35 +22,12 @@ struct Memory {
     talk: Talk,
 }
 
-fn in_memory(options: Options) -> Simulation<Pusher, Directory> {
-    let apps = Arc::new(Apps::new(apps()).unwrap());
-    Simulation::new(options, |_core| {
-        let options = Arc::new(pusher::Options::default());
-        let directory = Directory::new(Arc::clone(&apps), &options);
-        (Pusher::new(Arc::clone(&apps), options), directory)
-    })
-}
-
-/// A client that has been greeted.
-fn join(simulation: &mut Simulation<Pusher, Directory>) -> (simulation::Client, Talk) {
-    let client = simulation.connect(0);
-    let mut request = Vec::new();
-    upgrade("/app/key").encode(&mut request).unwrap();
-    client.send(&request);
-    simulation.settle();
-    let mut handshake = upgrade("/app/key").handshake();
-    let mut first = handshake.receive(&client.take_received()).unwrap().unwrap().rest;
-    let mut talk = Talk::new();
-    talk.take(&mut first);
-    assert!(matches!(talk.next(), Some(Heard::Message(_))));
-    (client, talk)
-}
-
 impl Memory {
     /// The client should ping after 30 seconds of silence, and is asked after 40 more.
     fn new() -> Self {
-        let mut simulation = in_memory(Options { cores: 1, ..Options::default() });
-        let (client, talk) = join(&mut simulation);
+        let options = Options { cores: 1, ..Options::default() };
+        let mut simulation = in_memory(options, apps());
+        let Member { client, talk, .. } = Member::join(&mut simulation, 0);
         Self { simulation, client, talk }
     }
 
@@ -178,7 +155,7 @@ const FLOOD: usize = 400;
 #[test]
 fn a_client_that_does_not_read_is_closed_and_no_one_else_notices() {
     let server = Running::with(|setup| {
-        setup.engine.outbox_bytes = 256 * 1024;
+        setup.apps[0].max_outbox_bytes = 256 * 1024;
         setup.engine.read_buffer_bytes = 64 * 1024;
         setup.engine.slow_consumer_code = CloseCode(4100);
     });
@@ -213,19 +190,21 @@ fn a_client_that_does_not_read_is_closed_and_no_one_else_notices() {
 #[test]
 fn no_more_is_kept_for_a_client_that_does_not_read_than_the_limit_says() {
     const OUTBOX_BYTES: usize = 64 * 1024;
-    let mut simulation =
-        in_memory(Options { cores: 1, outbox_bytes: OUTBOX_BYTES, ..Options::default() });
-    let ((deaf, mut mute), (speaker, mut talk)) = (join(&mut simulation), join(&mut simulation));
-    deaf.send(&mute.text(&subscribe("room")));
-    speaker.send(&talk.text(&subscribe("room")));
-    simulation.settle();
-    deaf.set_room(Some(0));
+    let mut apps = apps();
+    apps[0].max_outbox_bytes = OUTBOX_BYTES;
+    let mut simulation = in_memory(Options { cores: 1, ..Options::default() }, apps);
+    let mut deaf = Member::join(&mut simulation, 0);
+    let mut speaker = Member::join(&mut simulation, 0);
+    deaf.say(&mut simulation, &subscribe("room"));
+    speaker.say(&mut simulation, &subscribe("room"));
+    let deaf = deaf.client;
+    // It takes the beginning of what comes, so that what has begun must be kept.
+    deaf.set_room(Some(100));
     let before = deaf.received_bytes();
     let data = "x".repeat(1_000);
     let whisper = json!({"event": "client-x", "channel": "room", "data": data}).to_string();
     for _ in 0..1_000 {
-        speaker.send(&talk.text(&whisper));
-        simulation.settle();
+        speaker.say(&mut simulation, &whisper);
     }
     deaf.set_room(None);
     simulation.settle();

@@ -148,7 +148,7 @@ fn names_that_are_none_are_refused() {
 
 #[test]
 fn the_channel_past_the_limit_of_a_connection_is_refused() {
-    let server = Running::with(|setup| setup.engine.subscriptions = 3);
+    let server = Running::with(|setup| setup.apps[0].max_subscriptions = 3);
     let mut client = Client::join(&server, "key");
     for name in ["a", "b", "c"] {
         client.subscribe(name);

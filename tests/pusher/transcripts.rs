@@ -1,5 +1,5 @@
-//! The dialogues of `tests/transcripts/`, judged by the live server: on one core and on four. The README beside them
-//! says how they are written.
+//! The dialogues of `tests/transcripts/`, judged by the live server: with apps of each `compat`, on one core and on
+//! four. The README beside them says how they are written.
 //!
 //! ```text
 //!   C2> GET /app/key        ──▶ Step { who: Client(2), … } ──▶ filled in: ‹socket_id›, ‹signature of …› ──▶ sent
@@ -12,19 +12,22 @@ use std::path::Path;
 
 use serde_json::Value;
 use stentor::app::unix_seconds;
-use stentor::pusher::App;
+use stentor::config::{Config, Flag, Sources};
 use stentor::pusher::signature::{Credentials, channel_signature, request_signature, signed_query};
+use stentor::pusher::{App, Compat};
 
 use crate::backend::{Answer, Backend};
 use crate::client::{Client, Heard, decoded};
 use crate::server::{CORES, Running, apps};
 
-const ALL: [(&str, &str); 10] = [
+const ALL: [(&str, &str); 12] = [
     ("authentication.txt", include_str!("../transcripts/authentication.txt")),
     ("cache.txt", include_str!("../transcripts/cache.txt")),
     ("channels.txt", include_str!("../transcripts/channels.txt")),
     ("client_events.txt", include_str!("../transcripts/client_events.txt")),
+    ("compat.txt", include_str!("../transcripts/compat.txt")),
     ("connecting.txt", include_str!("../transcripts/connecting.txt")),
+    ("counting.txt", include_str!("../transcripts/counting.txt")),
     ("envelope.txt", include_str!("../transcripts/envelope.txt")),
     ("liveness.txt", include_str!("../transcripts/liveness.txt")),
     ("presence.txt", include_str!("../transcripts/presence.txt")),
@@ -55,24 +58,73 @@ struct Step<'t> {
 
 struct Dialogue<'t> {
     title: &'t str,
+    /// Settings of the apps: `client_events`, `true`.
+    settings: Vec<(&'t str, &'t str)>,
     steps: Vec<Step<'t>>,
 }
 
-fn parse(text: &str) -> Vec<Dialogue<'_>> {
+/// The dialogues of a file as they go where apps are of that kind.
+fn parse(text: &str, compat: Compat) -> Vec<Dialogue<'_>> {
     let mut dialogues: Vec<Dialogue<'_>> = Vec::new();
+    let mut is_of_kind = true;
     for (line, text) in (1..).zip(text.lines()) {
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
         if let Some(title) = text.strip_prefix("== ") {
-            dialogues.push(Dialogue { title, steps: Vec::new() });
+            let kinds = title.strip_suffix(')').and_then(|title| title.rsplit_once(" ("));
+            is_of_kind = kinds.is_none_or(|(_, kinds)| is_among(kinds, compat));
+            if is_of_kind {
+                dialogues.push(Dialogue { title, settings: Vec::new(), steps: Vec::new() });
+            }
+            continue;
+        }
+        let marked = text.strip_prefix('(').and_then(|rest| rest.split_once(") "));
+        let is_for_it = marked.is_none_or(|(kinds, _)| is_among(kinds, compat));
+        if !is_of_kind || !is_for_it {
+            continue;
+        }
+        let text = marked.map_or(text, |(_, text)| text);
+        let dialogue = dialogues.last_mut().expect("a title first");
+        if let Some(setting) = text.strip_prefix("with ") {
+            dialogue.settings.push(setting.split_once(" = ").expect("a name and a value"));
             continue;
         }
         let (mark, text) = text.split_once(' ').unwrap_or_else(|| panic!("line {line}: {text}"));
         let who = who(mark).unwrap_or_else(|| panic!("line {line} begins with {mark:?}"));
-        dialogues.last_mut().expect("a title first").steps.push(Step { line, who, text });
+        dialogue.steps.push(Step { line, who, text });
     }
     dialogues
+}
+
+/// Whether a list such as `reverb soketi` names a kind.
+fn is_among(kinds: &str, compat: Compat) -> bool {
+    let of = |word| Compat::of(word).unwrap_or_else(|| panic!("{kinds:?} names no kinds of apps"));
+    kinds.split(' ').map(of).any(|kind| kind == compat)
+}
+
+/// The apps as whoever sets these settings gets them.
+fn apps_with(compat: Compat, settings: &[(&str, &str)]) -> Vec<App> {
+    apps().into_iter().map(|app| app_with(app, compat, settings)).collect()
+}
+
+fn app_with(app: App, compat: Compat, settings: &[(&str, &str)]) -> App {
+    let own = [
+        ("id", app.id.as_str()),
+        ("key", app.key.as_str()),
+        ("secret", app.secret.as_str()),
+        ("compat", compat.word()),
+    ];
+    let all = own.iter().chain(settings);
+    let flag = |(name, value): &(&str, &str)| Flag {
+        flag: "--set".to_owned(),
+        name: format!("apps.{name}"),
+        value: (*value).to_owned(),
+    };
+    let directory = "/nowhere".into();
+    let sources = Sources { directory, flags: all.map(flag).collect(), ..Sources::default() };
+    let set = Config::load(&sources).unwrap().apps().swap_remove(0);
+    App { enabled: app.enabled, max_connections: app.max_connections, ..set }
 }
 
 fn who(mark: &str) -> Option<Who> {
@@ -289,10 +341,13 @@ fn is_like(expected: &Value, got: &Value) -> bool {
     }
 }
 
-fn play(file: &str, text: &str, cores: usize) {
-    for dialogue in parse(text) {
+fn play(file: &str, text: &str, compat: Compat, cores: usize) {
+    for dialogue in parse(text, compat) {
         // One each: what the clients of the one before have left is on its way to its homes for a moment more.
-        let server = Running::with(|setup| setup.engine.cores = cores);
+        let server = Running::with(|setup| {
+            setup.engine.cores = cores;
+            setup.apps = apps_with(compat, &dialogue.settings);
+        });
         let mut stage = Stage {
             server: &server,
             clients: BTreeMap::new(),
@@ -302,7 +357,8 @@ fn play(file: &str, text: &str, cores: usize) {
         };
         for step in &dialogue.steps {
             // Shown where the test fails.
-            eprintln!("{file}:{} {}: {}", step.line, dialogue.title, step.text);
+            let (line, kind) = (step.line, compat.word());
+            eprintln!("{file}:{line} {kind}, {}: {}", dialogue.title, step.text);
             stage.play(step);
         }
         assert!(stage.answer.is_none(), "an answer that nobody reads");
@@ -310,10 +366,14 @@ fn play(file: &str, text: &str, cores: usize) {
     }
 }
 
+const KINDS: [Compat; 3] = [Compat::Reverb, Compat::Pusher, Compat::Soketi];
+
 fn check(name: &str) {
     let (file, text) = ALL.iter().find(|(file, _)| *file == name).unwrap();
-    for cores in [1, CORES] {
-        play(file, text, cores);
+    for compat in KINDS {
+        for cores in [1, CORES] {
+            play(file, text, compat, cores);
+        }
     }
 }
 
@@ -335,6 +395,16 @@ fn channels_go_as_written() {
 #[test]
 fn client_events_go_as_written() {
     check("client_events.txt");
+}
+
+#[test]
+fn kinds_of_apps_go_as_written() {
+    check("compat.txt");
+}
+
+#[test]
+fn counting_goes_as_written() {
+    check("counting.txt");
 }
 
 #[test]
@@ -376,15 +446,42 @@ fn every_transcript_is_played() {
     names.sort_unstable();
     assert_eq!(names, ALL.map(|(file, _)| file));
     for (file, text) in ALL {
-        let dialogues = parse(text);
-        assert!(dialogues.iter().all(|dialogue| dialogue.steps.len() > 1), "{file}");
+        for dialogues in KINDS.map(|compat| parse(text, compat)) {
+            assert!(!dialogues.is_empty(), "{file}");
+            assert!(dialogues.iter().all(|dialogue| dialogue.steps.len() > 1), "{file}");
+        }
     }
 }
 
 /// A dialogue after a client was greeted.
 fn play_greeted(steps: &str) {
     let greeting = r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"‹socket_id›\",\"activity_timeout\":30}"}"#;
-    play("here", &format!("== t\nC> GET /app/key\nS< {greeting}\n{steps}"), 1);
+    let text = format!("== t\nC> GET /app/key\nS< {greeting}\n{steps}");
+    play("here", &text, Compat::Reverb, 1);
+}
+
+#[test]
+fn what_is_marked_is_played_where_it_is_meant() {
+    let text = "== a (reverb)\nC> ping\n== b (pusher soketi)\nwith max_batch = 3\n(soketi) with vacant_users = empty\n\
+                (soketi) C> one\nC> two\n== c (not kinds but) words\nC> ping\n";
+    let read = |compat| {
+        let steps = |dialogue: &Dialogue<'_>| dialogue.steps.iter().map(|step| step.line).collect();
+        let dialogues = parse(text, compat);
+        let read = dialogues.iter().map(|dialogue| (dialogue.settings.len(), steps(dialogue)));
+        read.collect::<Vec<(usize, Vec<usize>)>>()
+    };
+    assert_eq!(read(Compat::Reverb), [(0, vec![2]), (0, vec![9])]);
+    assert_eq!(read(Compat::Pusher), [(1, vec![7]), (0, vec![9])]);
+    assert_eq!(read(Compat::Soketi), [(2, vec![6, 7]), (0, vec![9])]);
+    let app = apps_with(Compat::Soketi, &[("max_batch", "3")]).swap_remove(3);
+    let expected = App { max_batch: 3, max_connections: Some(1), ..app.clone() };
+    assert!(app == expected && app.key == "small");
+}
+
+#[test]
+#[should_panic(expected = "names no kinds")]
+fn a_kind_that_nobody_knows_fails() {
+    parse("== a\n(ably) C> ping\n", Compat::Reverb);
 }
 
 #[test]

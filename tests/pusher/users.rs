@@ -2,22 +2,25 @@
 //! a client may stay unknown.
 
 use serde_json::{Value, json};
+use stentor::Options;
+use stentor::pusher::App;
 use stentor::pusher::signature::user_signature;
 
 use crate::backend::Backend;
-use crate::client::{Client, Heard, event};
+use crate::client::{Client, Heard, event, signed, subscribe};
+use crate::memory::{Member, in_memory, wait};
 use crate::server::Running;
 
 /// What a client says to sign in, with the secret of app 1.
-fn sign_in(client: &Client, user_data: &Value) -> String {
+fn sign_in(socket_id: &str, user_data: &Value) -> String {
     let user_data = user_data.to_string();
-    let auth = format!("key:{}", user_signature("secret", &client.socket_id, &user_data));
+    let auth = format!("key:{}", user_signature("secret", socket_id, &user_data));
     json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}}).to_string()
 }
 
 /// Signs in, and waits until it holds.
 fn signed_in(client: &mut Client, user_data: &Value) {
-    client.say(&sign_in(client, user_data));
+    client.say(&sign_in(&client.socket_id, user_data));
     let message = client.message();
     assert_eq!(message["event"], "pusher:signin_success", "{message}");
 }
@@ -103,7 +106,7 @@ fn a_watchlist_may_have_as_many_users_as_the_limit() {
     for (count, is_cut) in [(1, false), (100, false), (101, true), (150, true)] {
         let ids: Vec<_> = (0..count).map(|number| format!("user-{number}")).collect();
         let mut client = Client::join(&server, "key");
-        client.say(&sign_in(&client, &json!({"id": "7", "watchlist": ids})));
+        client.say(&sign_in(&client.socket_id, &json!({"id": "7", "watchlist": ids})));
         if is_cut {
             let message = client.check_error(4302);
             let expected = format!("The watchlist has {count} users; the first 100 are watched.");
@@ -129,7 +132,7 @@ fn a_watchlist_may_have_as_many_users_as_the_limit() {
 fn the_id_of_a_user_may_have_as_many_characters_as_the_limit() {
     let server = Running::start();
     let mut client = Client::join(&server, "key");
-    client.say(&sign_in(&client, &user(&"ü".repeat(201))));
+    client.say(&sign_in(&client.socket_id, &user(&"ü".repeat(201))));
     assert!(client.check_error(4009).contains("201 characters; 200 are allowed"));
     signed_in(&mut client, &user(&"ü".repeat(200)));
 }
@@ -139,7 +142,7 @@ fn a_name_too_long_for_a_topic_is_refused_and_never_online() {
     let server = Running::with(|setup| setup.engine.topic_bytes = 256);
     let mut client = Client::join(&server, "key");
     let long = "ü".repeat(150);
-    client.say(&sign_in(&client, &user(&long)));
+    client.say(&sign_in(&client.socket_id, &user(&long)));
     assert!(client.check_error(4009).contains("the limit is 256"));
     signed_in(&mut client, &json!({"id": "7", "watchlist": [long, "7"]}));
     check_states(&mut client, &["7"], &[&long]);
@@ -200,25 +203,58 @@ fn ending_a_user_ends_every_connection_that_is_that_user_in_either_way() {
 }
 
 #[test]
+fn what_a_user_is_told_of_takes_no_room_from_its_channels() {
+    let server = Running::with(|setup| {
+        setup.apps[0].max_subscriptions = 2;
+        setup.engine.subscriptions = setup.apps[0].most_topics();
+    });
+    let mut client = Client::join(&server, "key");
+    client.subscribe("before");
+    let watched: Vec<_> = (0..100).map(|number| format!("user-{number}")).collect();
+    let watched: Vec<_> = watched.iter().map(String::as_str).collect();
+    signed_in(&mut client, &json!({"id": "user-7", "watchlist": watched}));
+    let others: Vec<_> = watched.iter().copied().filter(|user| *user != "user-7").collect();
+    check_states(&mut client, &["user-7"], &others);
+    client.subscribe("after");
+    client.say(&subscribe("past"));
+    assert_eq!(client.message()["data"]["type"], "LimitReached");
+    client.check_error(4100);
+}
+
+/// What a client says in each way in which it becomes known, or not.
+fn introductions(client: &Member) -> [(&'static str, String, bool); 7] {
+    let signed = |channel, data| signed(&client.socket_id, channel, data);
+    let data = r#"{"user_id":"7"}"#;
+    [
+        ("signed in", sign_in(&client.socket_id, &user("7")), true),
+        ("private", signed("private-a", None), true),
+        ("private and cached", signed("private-cache-a", None), true),
+        ("present", signed("presence-a", Some(data)), true),
+        ("public", subscribe("news"), false),
+        ("public and cached", subscribe("cache-a"), false),
+        ("refused", subscribe("private-a"), false),
+    ]
+}
+
+#[test]
 fn a_client_that_stays_unknown_is_closed_in_time_and_others_stay() {
-    let server = Running::with(|setup| setup.apps[0].authorisation_timeout_seconds = Some(1));
-    let mut known = Client::join(&server, "key");
-    signed_in(&mut known, &user("7"));
-    let mut private = Client::join(&server, "key");
-    private.say(&private.signed("private-a", None));
-    assert_eq!(private.message()["event"], "pusher_internal:subscription_succeeded");
-    let mut cached = Client::join(&server, "key");
-    cached.say(&cached.signed("private-cache-a", None));
-    assert_eq!(cached.message()["event"], "pusher_internal:subscription_succeeded");
-    assert_eq!(cached.message()["event"], "pusher:cache_miss");
-    let mut other = Client::join(&server, "other");
-    let mut public = Client::join(&server, "key");
-    public.subscribe("news");
-    let mut unknown = Client::join(&server, "key");
-    unknown.check_refused(4009, 4009);
-    public.check_refused(4009, 4009);
-    // Their time had passed before.
-    for client in [&mut known, &mut private, &mut cached, &mut other] {
-        client.check_alive();
+    let mut app = App::new("1", "key", "secret");
+    app.authorisation_timeout_seconds = Some(30);
+    let mut server = in_memory(Options { cores: 2, ..Options::default() }, vec![app]);
+    for number in 0..7 {
+        let mut client = Member::join(&mut server, number % 2);
+        let (how, text, is_known) = introductions(&client)[number].clone();
+        client.say(&mut server, &text);
+        client.heard();
+        wait(&mut server, 29);
+        assert_eq!(client.heard(), [], "{how}");
+        wait(&mut server, 1);
+        let message = "Connection not authorized within 30 seconds.";
+        let data = json!({"code": 4009, "message": message});
+        let end = [
+            Heard::Message(json!({"event": "pusher:error", "data": data})),
+            Heard::Close(4009, message.to_owned()),
+        ];
+        assert_eq!(client.heard(), if is_known { &[][..] } else { &end[..] }, "{how}");
     }
 }

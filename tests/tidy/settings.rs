@@ -21,8 +21,14 @@ const SETTINGS: [(&str, &str); 6] = [
 const GROUPS: [(&str, &str); 3] = [("reactor", "http"), ("reactor", "patience"), ("reactor", "ws")];
 
 /// Fields whose key has another name: the room, the field, the key, why.
-const OTHERWISE: [(&str, &str, &str, &str); 2] = [
+const OTHERWISE: [(&str, &str, &str, &str); 3] = [
     ("pusher", "path_prefix", "path", "beside `host` and `port` it can be no other path"),
+    (
+        "reactor",
+        "subscriptions",
+        "max_subscriptions",
+        "each app has its own; the engine's is the largest of them, and room for its own topics",
+    ),
     (
         "ws",
         "message_bytes",

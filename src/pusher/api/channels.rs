@@ -15,6 +15,7 @@ pub(super) fn list(asker: &mut Asker<'_, '_>, query: &str) -> Result<(), ApiErro
     let query = Parameters::read(query, Spelling::Form);
     let info = Info::read(query.find("info").unwrap_or_default())?;
     let prefix = query.find("filter_by_prefix").unwrap_or_default().to_owned();
+    info.check(asker.app, &prefix)?;
     let question = Question::Channels { app: asker.app.id.clone(), prefix };
     asker.ask_all(&question, Wait::Channels { info, found: BTreeMap::new() })
 }
@@ -24,6 +25,7 @@ pub(super) fn show(asker: &mut Asker<'_, '_>, channel: &str, query: &str) -> Res
     check_name(asker, channel)?;
     let query = Parameters::read(query, Spelling::Form);
     let info = Info::read_of_one(query.find("info").unwrap_or_default())?;
+    info.check(asker.app, channel)?;
     let question = Question::Channel { wants_cache: info.cache };
     let wait = Wait::Channel { channel: channel.to_owned(), info, facts: Facts::default() };
     asker.ask(channel, question, wait)
@@ -37,7 +39,8 @@ pub(super) fn users(asker: &mut Asker<'_, '_>, channel: &str, query: &str) -> Re
     }
     let query = Parameters::read(query, Spelling::Form);
     let with_info = matches!(query.find("with_user_info"), Some("1" | "true"));
-    asker.ask(channel, Question::Users, Wait::Users { members: Vec::new(), with_info })
+    let vacant = asker.app.vacant_users;
+    asker.ask(channel, Question::Users, Wait::Users { members: Vec::new(), with_info, vacant })
 }
 
 fn check_name(asker: &Asker<'_, '_>, channel: &str) -> Result<(), ApiError> {

@@ -23,6 +23,8 @@ pub(super) enum ApiError {
     BatchEmpty,
     /// The body is not the JSON of an event or a batch.
     Body { reason: String },
+    /// The body is longer than the app takes.
+    BodyTooBig { bytes: usize, limit: usize },
     /// Too many bytes are under way. `published` of `channels` have the event.
     Busy { published: usize, channels: usize },
     /// A channel's name is none.
@@ -63,6 +65,8 @@ pub(super) enum ApiError {
     TopicTooLong { bytes: usize, limit: usize },
     /// The signature does not hold.
     Unauthorised(RequestError),
+    /// Users were to be counted where there are none, and the app minds it.
+    UserCount { got: String },
 }
 
 impl ApiError {
@@ -88,12 +92,13 @@ impl ApiError {
             | Self::Info { .. }
             | Self::NotPresence { .. }
             | Self::SocketId { .. }
-            | Self::TopicTooLong { .. } => 400,
+            | Self::TopicTooLong { .. }
+            | Self::UserCount { .. } => 400,
             Self::KeyUnknown { .. } | Self::Unauthorised(_) => 401,
             Self::AppDisabled => 403,
             Self::AppUnknown { .. } | Self::RouteUnknown { .. } => 404,
             Self::Method { .. } => 405,
-            Self::DataTooBig { .. } => 413,
+            Self::BodyTooBig { .. } | Self::DataTooBig { .. } => 413,
             Self::Busy { .. } | Self::InProgress | Self::NoRoomToAsk { .. } => 503,
             Self::InBatch { error, .. } => error.status(),
         }
@@ -145,6 +150,9 @@ impl fmt::Display for ApiError {
             }
             Self::Body { reason } => {
                 write!(f, "the body is not the JSON that this path takes: {}", short(reason))
+            }
+            Self::BodyTooBig { bytes, limit } => {
+                write!(f, "the body has {bytes} bytes; {limit} are allowed")
             }
             Self::Busy { published: 0, .. } => {
                 f.write_str("too many bytes are under way; nothing was published, try again")
@@ -213,6 +221,11 @@ impl fmt::Display for ApiError {
                 write!(f, "app id and channel name have {bytes} bytes; {limit} are allowed")
             }
             Self::Unauthorised(error) => write!(f, "{error}"),
+            Self::UserCount { got } => write!(
+                f,
+                "user_count can be asked of channels whose name begins with `presence-`, not with `{}`",
+                short(got)
+            ),
         }
     }
 }
@@ -247,6 +260,8 @@ mod tests {
         check(&ApiError::RouteUnknown { path: "/x".into() }, 404, &["/x"]);
         check(&ApiError::NotPresence { channel: "news".into() }, 400, &["news", "presence"]);
         check(&ApiError::KeyUnknown { got: "k9".into() }, 401, &["k9"]);
+        check(&ApiError::BodyTooBig { bytes: 1_025, limit: 1_024 }, 413, &["1025", "1024"]);
+        check(&ApiError::UserCount { got: "news".into() }, 400, &["presence-", "`news`"]);
         check(&ApiError::IdempotencyKey { bytes: 257, limit: 256 }, 400, &["257", "256"]);
         check(&ApiError::InProgress, 503, &["under way", "nothing was published"]);
     }
@@ -277,6 +292,7 @@ mod tests {
             ApiError::NotPresence { channel: long.clone() },
             ApiError::RouteUnknown { path: long.clone() },
             ApiError::SocketId { got: long.clone() },
+            ApiError::UserCount { got: long.clone() },
         ] {
             assert!(error.json(false).len() < 500);
         }

@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::super::compat::VacantUsers;
 use super::super::directory::{Answer, Claim, Facts, User};
 use super::super::message;
 use super::error::ApiError;
@@ -82,8 +83,8 @@ pub(super) enum Wait {
     Settled { held: Held, result: Result<(), ApiError> },
     /// That all cores have heard it.
     Terminated,
-    /// The users of a channel.
-    Users { members: Vec<User>, with_info: bool },
+    /// The users of a channel; and what is told if there are none.
+    Users { members: Vec<User>, with_info: bool, vacant: VacantUsers },
 }
 
 /// What became of a request once all answers are there.
@@ -95,6 +96,8 @@ pub(super) enum Outcome {
     Claimed(Held, Claim),
     /// The request was carried out, or failed, and its key's home knows.
     Settled(Held, Result<(), ApiError>),
+    /// Nobody is on the channel, and that is to be no answer.
+    Vacant,
 }
 
 /// All requests of one core that wait for answers.
@@ -231,7 +234,10 @@ impl Wait {
             }
             Self::Settled { held, result } => return Outcome::Settled(held, result),
             Self::Terminated => out.extend_from_slice(b"{}"),
-            Self::Users { members, with_info } => write_users(&mut out, &members, with_info),
+            Self::Users { members, vacant: VacantUsers::NotFound, .. } if members.is_empty() => {
+                return Outcome::Vacant;
+            }
+            Self::Users { members, with_info, .. } => write_users(&mut out, &members, with_info),
         }
         Outcome::Answer(text(out))
     }
@@ -415,11 +421,24 @@ mod tests {
             (false, r#"{"users":[{"id":"7"},{"id":"b\""}]}"#),
             (true, r#"{"users":[{"id":"7","user_info":{"name": "Ann"}},{"id":"b\""}]}"#),
         ] {
-            let mut gathers = Gathers::default();
-            let wait = Wait::Users { members: Vec::new(), with_info };
-            let ticket = gathers.begin(NOW, 1, wait);
-            assert_eq!(json(gathers.answered(ticket, Answer::Users(users()))), expected);
+            let ended = end_of_users(with_info, VacantUsers::NotFound, users());
+            assert_eq!(json(ended), expected);
         }
+    }
+
+    fn end_of_users(with_info: bool, vacant: VacantUsers, users: Vec<User>) -> Option<Outcome> {
+        let mut gathers = Gathers::default();
+        let wait = Wait::Users { members: Vec::new(), with_info, vacant };
+        let ticket = gathers.begin(NOW, 1, wait);
+        gathers.answered(ticket, Answer::Users(users))
+    }
+
+    #[test]
+    fn no_users_are_an_empty_list_or_nothing_to_be_found() {
+        let ended = end_of_users(true, VacantUsers::Empty, Vec::new());
+        assert_eq!(json(ended), r#"{"users":[]}"#);
+        let ended = end_of_users(true, VacantUsers::NotFound, Vec::new());
+        assert_eq!(ended, Some(Outcome::Vacant));
     }
 
     #[test]

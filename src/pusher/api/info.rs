@@ -1,6 +1,8 @@
 //! What `info` asks of a channel, and how the answer to it is written. Pure.
 
+use super::super::apps::App;
 use super::super::channel::Kind;
+use super::super::compat::UserCountElsewhere;
 use super::super::directory::Facts;
 use super::super::message;
 use super::error::ApiError;
@@ -35,6 +37,15 @@ impl Info {
             }
         }
         Ok(info)
+    }
+
+    /// Whether an app lets that be asked of channels whose name begins so.
+    pub(super) fn check(self, app: &App, name: &str) -> Result<(), ApiError> {
+        let is_refused = app.user_count_elsewhere == UserCountElsewhere::Refuse;
+        if self.users && is_refused && !Kind::of(name).has_members() {
+            return Err(ApiError::UserCount { got: name.to_owned() });
+        }
+        Ok(())
     }
 
     /// Whether nothing is asked at all: the answer then does not name the channel.
@@ -169,6 +180,23 @@ mod tests {
         let cache = Info { cache: true, ..Info::default() };
         assert!(cache.needs_home("cache-a") && !cache.needs_home("my-cache-a"));
         assert!(!Info::default().needs_home("presence-cache-a"));
+    }
+
+    #[test]
+    fn an_app_may_mind_that_users_are_counted_elsewhere() {
+        let users = Info { users: true, ..Info::default() };
+        let others = Info { users: false, ..ALL };
+        let mut app = App::new("1", "k", "s");
+        for name in ["", "news", "presence", "private-a"] {
+            app.user_count_elsewhere = UserCountElsewhere::Omit;
+            assert_eq!(users.check(&app, name), Ok(()), "{name}");
+            app.user_count_elsewhere = UserCountElsewhere::Refuse;
+            assert_eq!(users.check(&app, name), Err(ApiError::UserCount { got: name.into() }));
+            assert_eq!(others.check(&app, name), Ok(()), "{name}");
+        }
+        for name in ["presence-", "presence-a", "presence-cache-a"] {
+            assert_eq!(users.check(&app, name), Ok(()), "{name}");
+        }
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(super) fn answered(
     let result = match gathers.answered(ticket, answer) {
         None => return,
         Some(Outcome::Answer(json)) => Ok(Some(json)),
+        // Reverb's own answer; no error of ours has that shape.
+        Some(Outcome::Vacant) => return conn.respond(Response::json(404, "{}")),
         Some(Outcome::Claimed(held, claim)) => app_named(apps, &held.app)
             .and_then(|app| events::resume(&mut Asker { conn, app, gathers, desk }, held, claim)),
         Some(Outcome::Settled(held, result)) => result
@@ -98,6 +100,8 @@ fn serve_route(
         tolerance_seconds: options.timestamp_tolerance_seconds,
     };
     let app = app_of(apps, id, request.query())?;
+    // Before the signature: whoever sends too much shall not make us hash it.
+    check_body(app, request.body())?;
     check_signed(app, request, &options.path_prefix, clock)?;
     let query = request.query();
     let asker = &mut Asker { conn, app, gathers, desk };
@@ -161,6 +165,11 @@ impl Asker<'_, '_> {
         self.conn.ask_all(question, ticket);
         Ok(())
     }
+}
+
+fn check_body(app: &App, body: &[u8]) -> Result<(), ApiError> {
+    let (bytes, limit) = (body.len(), app.max_body_bytes);
+    if bytes > limit { Err(ApiError::BodyTooBig { bytes, limit }) } else { Ok(()) }
 }
 
 fn check_signed(

@@ -2,7 +2,7 @@
 
 use super::super::message;
 use super::super::presence::Member;
-use super::{Directory, Refusal, Welcome};
+use super::{Directory, Refusal, Welcome, departures};
 use crate::{Announcer, ConnId, MessageKind, Prepared};
 
 impl Directory {
@@ -36,11 +36,34 @@ impl Directory {
         Ok(Welcome::Member { succeeded, user_id: member.literal().into(), last })
     }
 
-    /// A connection is a member no more, if it was one.
+    /// A connection is a member no more, if it was one. Its user, if it was the last one there, is missed at once or
+    /// after the app's delay, and listed until then.
     pub(super) fn leave(&mut self, topic: &str, conn: ConnId, out: &mut Announcer<'_, Self>) {
+        let delay = self.channel_of(topic).map_or(0, |(app, _)| app.member_removed_delay_seconds);
         let Some(members) = self.presence.get_mut(topic) else { return };
-        let removed = members.leave(conn);
-        if members.users() == 0 {
+        if delay == 0 {
+            let removed = members.leave(conn);
+            return self.remove(topic, removed, out);
+        }
+        let due_at = departures::due_at(out.unix_seconds(), delay);
+        if let Some(user_id) = members.linger(conn, due_at) {
+            self.departures.note(topic, &user_id, due_at);
+        }
+    }
+
+    /// Those whose delay is over, unless they are back, or left again later.
+    pub(super) fn end_due_departures(&mut self, out: &mut Announcer<'_, Self>) {
+        let now = out.unix_seconds();
+        while let Some((topic, user_id)) = self.departures.next_due(now) {
+            let Some(members) = self.presence.get_mut(&*topic) else { continue };
+            let removed = members.end_lingering(&user_id, now);
+            self.remove(&topic, removed, out);
+        }
+    }
+
+    /// A user is off a channel: the others are told, and a channel without any is forgotten.
+    fn remove(&mut self, topic: &str, removed: Option<Member>, out: &mut Announcer<'_, Self>) {
+        if self.presence.get(topic).is_some_and(|members| members.users() == 0) {
             self.presence.remove(topic);
         }
         if let (Some(removed), Some((_, channel))) = (removed, topic.split_once('/')) {

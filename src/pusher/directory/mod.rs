@@ -9,9 +9,13 @@
 //!   Note::Member ─▶ presence[topic] ─▶ member_added to the others ─▶ Welcome::Member, with all members
 //!   Note::SignIn, Watch ─▶ users ─▶ Word::Watched to the watchers ─▶ Welcome::SignedIn, Watching
 //!   published event ──▶ cache          (what clients and homes publish is not told here, so it is never kept)
+//!   count ─▶ counts ─▶ subscription_count, now or with a tick
+//!   leave ─▶ member_removed now, or after the delay of the app: departures ─ tick ─▶ member_removed, unless back
 //! ```
 
 mod claims;
+mod counts;
+mod departures;
 mod members;
 mod questions;
 mod users;
@@ -23,10 +27,13 @@ pub use questions::{Answer, Question};
 pub use questions::{Claim, Facts, User};
 
 use self::claims::Claims;
+use self::counts::Counts;
+use self::departures::Departures;
 use super::apps::{App, Apps};
 use super::cache::Cache;
 use super::channel::Kind;
 use super::conversation::Options;
+use super::message;
 use super::presence::{Member, Members};
 use super::users::Users;
 use crate::{Announcer, ConnId, Directory as Home, Prepared};
@@ -42,6 +49,10 @@ pub struct Directory {
     users: Users,
     /// The idempotency keys of API requests.
     claims: Claims,
+    /// How many are on each channel, as far as it was told them. Empty where no app wants it told.
+    counts: Counts,
+    /// Users who are gone and still listed.
+    departures: Departures,
     /// Whose limits hold.
     apps: Arc<Apps>,
 }
@@ -55,6 +66,8 @@ impl Directory {
             cache,
             users: Users::default(),
             claims: Claims::default(),
+            counts: Counts::default(),
+            departures: Departures::default(),
             apps,
         }
     }
@@ -65,10 +78,37 @@ impl Directory {
         Some((self.apps.by_id(id)?, channel))
     }
 
+    /// How many are on a channel has changed, perhaps.
+    fn tell_count(&mut self, topic: &str, subscribers: usize, out: &mut Announcer<'_, Self>) {
+        let Some((app, channel)) = self.channel_of(topic) else { return };
+        // Topics with `#` are the server's own. Members of presence channels count each other.
+        if !app.subscription_count || channel.starts_with('#') || Kind::of(channel).has_members() {
+            return;
+        }
+        if self.counts.counted(topic, subscribers, out.unix_seconds()) {
+            announce_count(topic, subscribers, out);
+        }
+    }
+
+    fn tell_due_counts(&mut self, out: &mut Announcer<'_, Self>) {
+        for (topic, subscribers) in self.counts.due(out.unix_seconds()) {
+            announce_count(&topic, subscribers, out);
+        }
+    }
+
     /// The event that whoever comes onto a channel hears first.
     fn last_event(&self, topic: &str, unix_seconds: u64) -> Option<Prepared> {
         self.cache.get(topic, unix_seconds).map(|(event, _)| event.clone())
     }
+}
+
+/// The one place where a count is told: whoever else is to hear of it hears it here.
+fn announce_count(topic: &str, subscribers: usize, out: &mut Announcer<'_, Directory>) {
+    let Some((_, channel)) = topic.split_once('/') else { return };
+    let count = members::prepared(|json| {
+        message::write_subscription_count(json, channel, subscribers);
+    });
+    out.publish(topic, count);
 }
 
 /// What a subscriber brings to a channel, or to a user, whose home must know it.
@@ -171,6 +211,25 @@ impl Home for Directory {
             Note::SignIn { user_data } => Ok(self.sign_in(topic, conn, user_data, out)),
             Note::Watch => Ok(Welcome::Watching { is_online: self.users.watch(topic, conn) }),
         }
+    }
+
+    fn on_vacated(&mut self, topic: &str, _: &mut Announcer<'_, Self>) {
+        self.counts.forget(topic);
+        // Only users who are gone are listed still, and nobody is there to be told.
+        self.presence.remove(topic);
+    }
+
+    fn on_count(&mut self, topic: &str, subscribers: usize, out: &mut Announcer<'_, Self>) {
+        self.tell_count(topic, subscribers, out);
+    }
+
+    fn wants_tick(&self) -> bool {
+        self.counts.is_waiting() || self.departures.is_waiting()
+    }
+
+    fn on_tick(&mut self, out: &mut Announcer<'_, Self>) {
+        self.tell_due_counts(out);
+        self.end_due_departures(out);
     }
 
     fn on_depart(&mut self, topic: &str, conn: ConnId, out: &mut Announcer<'_, Self>) {

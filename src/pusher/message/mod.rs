@@ -21,7 +21,7 @@ use super::error::{ClientError, SubscriptionError};
 mod presence;
 mod users;
 
-pub use presence::write_cache_miss;
+pub use presence::{write_cache_miss, write_subscription_count};
 pub(super) use presence::{write_member_added, write_member_removed, write_presence_succeeded};
 pub(super) use users::write_watchlist_events;
 pub use users::{SignInWish, write_signin_success};
@@ -308,7 +308,18 @@ pub fn write_error(out: &mut Vec<u8>, error: &ClientError, channel: Option<&str>
     write_error_frame(out, error.code().0, &error.to_string(), channel);
 }
 
-fn write_error_frame(out: &mut Vec<u8>, code: u16, message: &str, channel: Option<&str>) {
+/// Writes that a client is on a channel already. Pusher Channels has no code for that.
+pub fn write_existing_subscription(out: &mut Vec<u8>, channel: &str) {
+    let message = format!("Existing subscription to channel {channel}");
+    write_error_frame(out, "null", &message, Some(channel));
+}
+
+fn write_error_frame(
+    out: &mut Vec<u8>,
+    code: impl fmt::Display,
+    message: &str,
+    channel: Option<&str>,
+) {
     let mut data = Vec::from(format!(r#"{{"code":{code},"message":"#));
     write_string(&mut data, message);
     data.push(b'}');

@@ -52,6 +52,12 @@ pub(in super::super) fn write_member_removed(out: &mut Vec<u8>, channel: &str, m
     write_own(out, "pusher_internal:member_removed", data.as_bytes(), channel);
 }
 
+/// Writes how many connections are on a channel.
+pub fn write_subscription_count(out: &mut Vec<u8>, channel: &str, subscribers: usize) {
+    let data = format!(r#"{{"subscription_count":{subscribers}}}"#);
+    write_own(out, "pusher_internal:subscription_count", data.as_bytes(), channel);
+}
+
 /// Writes that a cache channel has no event to begin with.
 pub fn write_cache_miss(out: &mut Vec<u8>, channel: &str) {
     out.extend_from_slice(br#"{"event":"pusher:cache_miss","channel":"#);

@@ -3,6 +3,7 @@
 //! ```text
 //!   by_id   "7" ──▶ user 3                   a user is one member, however many connections it has there
 //!   users   … ⇄ 3 ⇄ …    in join order       user 3: seats 0 ⇄ 1 in join order; the first one's data is shown
+//!                                            or none: gone, and listed until it is missed
 //!   conns   conn ──▶ (user 3, seat 1)
 //! ```
 //!
@@ -154,10 +155,27 @@ pub(super) struct Members {
     conns: HashMap<ConnId, Seat>,
 }
 
-/// At least one seat.
+/// At least one seat, or gone.
 #[derive(Debug, Default)]
 struct User {
     seats: Line<(ConnId, Member)>,
+    /// There while it has no seat.
+    gone: Option<Gone>,
+}
+
+/// A user who has left and is not missed yet.
+#[derive(Debug)]
+struct Gone {
+    member: Member,
+    /// When it is missed.
+    due_at: u64,
+}
+
+impl User {
+    fn shown(&self) -> Option<&Member> {
+        let gone = self.gone.as_ref().map(|gone| &gone.member);
+        self.seats.first().map(|(_, member)| member).or(gone)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -207,6 +225,7 @@ impl Members {
             self.by_id.insert(Arc::clone(&member.id), user);
         }
         if let Some(kept) = self.users.get_mut(user) {
+            kept.gone = None;
             let seat = kept.seats.push((conn, member));
             self.conns.insert(conn, Seat { user, seat });
         }
@@ -226,14 +245,37 @@ impl Members {
         Some(member)
     }
 
-    /// Distinct users.
+    /// A connection is there no more. The user's id, if that was its last one: it is listed until it is missed.
+    pub(super) fn linger(&mut self, conn: ConnId, due_at: u64) -> Option<Arc<str>> {
+        let Seat { user, seat } = self.conns.remove(&conn)?;
+        let kept = self.users.get_mut(user)?;
+        let (_, member) = kept.seats.remove(seat)?;
+        if !kept.seats.is_empty() {
+            return None;
+        }
+        let id = Arc::clone(&member.id);
+        kept.gone = Some(Gone { member, due_at });
+        Some(id)
+    }
+
+    /// A user is listed no more, if it is gone and its time is over.
+    pub(super) fn end_lingering(&mut self, user_id: &str, unix_seconds: u64) -> Option<Member> {
+        let user = *self.by_id.get(user_id)?;
+        let kept = self.users.get_mut(user)?;
+        let gone = kept.gone.take_if(|gone| gone.due_at <= unix_seconds)?;
+        self.users.remove(user);
+        self.by_id.remove(user_id);
+        Some(gone.member)
+    }
+
+    /// Distinct users, those who are gone and listed still among them.
     pub(super) fn users(&self) -> usize {
         self.users.len()
     }
 
     /// Each user as its oldest connection shows it, in the order in which they joined.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.users.iter().filter_map(|user| user.seats.first()).map(|(_, member)| member)
+        self.users.iter().filter_map(User::shown)
     }
 
     /// Their ids as strings, in the order in which they joined.

@@ -118,21 +118,51 @@ fn joining_allocates_no_more_among_10_000_than_among_100() {
 enum Step {
     Join(u32, u8, u8),
     Leave(u32),
+    Linger(u32, u64),
+    Wait(u64),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let join = (0..8_u32, 0..5_u8, any::<u8>()).prop_map(|(c, id, info)| Step::Join(c, id, info));
-    prop::collection::vec(prop_oneof![join, (0..8_u32).prop_map(Step::Leave)], 0..80)
+    let leave = (0..8_u32).prop_map(Step::Leave);
+    let linger = (0..8_u32, 0..4_u64).prop_map(|(number, seconds)| Step::Linger(number, seconds));
+    let step =
+        prop_oneof![4 => join, 2 => leave, 2 => linger, 1 => (0..3_u64).prop_map(Step::Wait)];
+    prop::collection::vec(step, 0..80)
 }
 
-/// What is there, in the simplest form: seats in the order of their coming, users in the order of theirs.
+/// What is there, in the simplest form: seats in the order of their coming, users in the order of theirs, and those of
+/// them who have no seat any more, each with what is shown of it and the second from which on it is missed.
 #[derive(Default)]
 struct Model {
     users: Vec<String>,
     seats: Vec<(u32, String, String)>,
+    gone: Vec<(String, String, u64)>,
 }
 
 impl Model {
+    fn linger(&mut self, number: u32, due_at: u64) -> Option<String> {
+        let at = self.seats.iter().position(|seat| seat.0 == number)?;
+        let (_, id, info) = self.seats.remove(at);
+        if self.seats.iter().any(|seat| seat.1 == id) {
+            return None;
+        }
+        self.gone.push((id.clone(), info, due_at));
+        Some(id)
+    }
+
+    fn end_lingering(&mut self, id: &str, now: u64) -> Option<String> {
+        let at = self.gone.iter().position(|gone| gone.0 == id && gone.2 <= now)?;
+        self.users.retain(|user| user != id);
+        Some(self.gone.remove(at).0)
+    }
+
+    fn shown(&self, id: &str) -> &str {
+        let seat = self.seats.iter().find(|seat| seat.1 == id).map(|seat| seat.2.as_str());
+        let gone = self.gone.iter().find(|gone| gone.0 == id).map(|gone| gone.1.as_str());
+        seat.or(gone).unwrap()
+    }
+
     fn leave(&mut self, number: u32) -> Option<String> {
         let at = self.seats.iter().position(|seat| seat.0 == number)?;
         let (_, id, _) = self.seats.remove(at);
@@ -156,7 +186,9 @@ impl Model {
         }
         let is_new = !self.users.iter().any(|user| user == id);
         let others = self.seats.iter().filter(|seat| seat.0 != number);
-        let others: std::collections::BTreeSet<_> = others.map(|seat| &seat.1).collect();
+        let gone = self.gone.iter().map(|gone| &gone.0);
+        let others: std::collections::BTreeSet<_> =
+            others.map(|seat| &seat.1).chain(gone).collect();
         if is_new && others.len() >= most {
             return None;
         }
@@ -164,6 +196,7 @@ impl Model {
         if is_new {
             self.users.push(id.to_owned());
         }
+        self.gone.retain(|gone| gone.0 != id);
         self.seats.push((number, id.to_owned(), info.to_owned()));
         Some((is_new, removed))
     }
@@ -173,6 +206,7 @@ proptest! {
     #[test]
     fn members_equal_the_model(steps in steps(), most in 1..6_usize) {
         let (mut members, mut model) = (Members::default(), Model::default());
+        let mut now = 0;
         for step in steps {
             match step {
                 Step::Join(number, id, info) => {
@@ -185,10 +219,22 @@ proptest! {
                     let got = members.leave(conn(number)).map(|member| member.id().to_owned());
                     prop_assert_eq!(got, model.leave(number));
                 }
+                Step::Linger(number, seconds) => {
+                    let got = members.linger(conn(number), now + seconds);
+                    let got = got.map(|id| id.to_string());
+                    prop_assert_eq!(got, model.linger(number, now + seconds));
+                }
+                Step::Wait(seconds) => {
+                    now += seconds;
+                    for id in ["0", "1", "2", "3", "4", "nobody"] {
+                        let got = members.end_lingering(id, now).map(|it| it.id().to_owned());
+                        prop_assert_eq!(got, model.end_lingering(id, now));
+                    }
+                }
             }
             let seats_of = |id: &str| model.seats.iter().filter(move |seat| seat.1 == id).collect::<Vec<_>>();
             prop_assert!(members.ids().eq(model.users.iter().map(String::as_str)));
-            prop_assert!(members.infos().eq(model.users.iter().map(|id| Some(seats_of(id)[0].2.as_str()))));
+            prop_assert!(members.infos().eq(model.users.iter().map(|id| Some(model.shown(id)))));
             for id in ["0", "1", "2", "3", "4"] {
                 let expected = seats_of(id).into_iter().map(|seat| conn(seat.0)).collect::<Vec<_>>();
                 prop_assert_eq!(members.connections_of(id).collect::<Vec<_>>(), expected);

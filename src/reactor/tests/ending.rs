@@ -141,6 +141,30 @@ fn a_consumer_that_does_not_read_is_closed_and_others_hear_everything() {
 }
 
 #[test]
+fn a_handler_may_have_more_or_less_wait_for_a_consumer_than_the_options_say() {
+    let (mut simulation, log) =
+        obedient(Options { cores: 1, outbox_bytes: 10_000, ..Options::default() });
+    let mut speaker = Ws::open(&mut simulation, 0, 0);
+    let mut all = [5_000, 20_000, 9].map(|tag| Ws::open(&mut simulation, 0, tag));
+    for ws in &mut all {
+        ws.say("sub t");
+        simulation.settle();
+        ws.client.set_room(Some(0));
+    }
+    for number in 1..=30 {
+        speaker.say(&format!("pub t {}", "x".repeat(1_000)));
+        simulation.settle();
+        // Each frame is a little longer than its text, and takes a place in a list.
+        let closed = [5, 20, 10].iter().filter(|most| number >= **most).count();
+        let told = log.borrow().iter().filter(|line| line.contains("error SlowConsumer")).count();
+        assert_eq!(told, closed, "{number}: {log:?}");
+    }
+    for limit in ["limit: 5000", "limit: 20000", "limit: 10000"] {
+        assert!(log.borrow().iter().any(|line| line.contains(limit)), "{limit}: {log:?}");
+    }
+}
+
+#[test]
 fn a_peer_that_asks_without_reading_is_not_heard_until_it_reads() {
     let options =
         Options { cores: 1, outbox_bytes: 10_000, read_buffer_bytes: 5_000, ..Options::default() };

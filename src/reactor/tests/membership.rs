@@ -12,6 +12,7 @@ impl Handler for Asked {
                 Some(("sub", topic)) => conn.subscribe(topic).unwrap(),
                 Some(("unsub", topic)) => drop(conn.unsubscribe(topic)),
                 Some(("close", _)) => conn.close(CloseCode::NORMAL, ""),
+                None if word == "count" => conn.send(format!("count {}", conn.subscriptions())),
                 _ => conn.send(format!("{word} {}", conn.is_subscribed(word))),
             }
         }
@@ -45,6 +46,12 @@ fn what_others_are_on_does_not_count() {
 fn a_subscription_counts_before_it_is_confirmed() {
     check("sub:c c", &["c true"]);
     check("sub:a a b sub:b a b", &["a true", "b false", "a true", "b true"]);
+}
+
+#[test]
+fn subscriptions_are_counted_confirmed_or_not() {
+    check("count sub:c count sub:d sub:c count", &["count 0", "count 1", "count 2"]);
+    check("sub:a sub:b sub:c unsub:b unsub:x count", &["count 2"]);
 }
 
 #[test]

@@ -88,6 +88,11 @@ impl Handler for Obedient {
         }
     }
 
+    /// A tag of a thousand or more is a limit of its own.
+    fn outbox_bytes(&self, tag: u32) -> Option<usize> {
+        usize::try_from(tag).ok().filter(|bytes| *bytes >= 1_000)
+    }
+
     fn on_error(&mut self, conn: &mut Conn<'_>, error: &ConnError) {
         self.note(conn, &format!("error {error:?}"));
         conn.send("last words");

@@ -193,6 +193,7 @@ fn check_event<'b>(body: EventBody<'b>, app: &App) -> Result<Event<'b>, ApiError
     }
     let except = socket_id.map(check_socket_id).transpose()?;
     let info = info.map_or(Ok(Info::default()), |info| Info::read(&info.0))?;
+    channels.iter().try_for_each(|channel| info.check(app, channel))?;
     Ok(Event { name, data, channels, except, info })
 }
 

@@ -3,26 +3,31 @@
 //! ```text
 //!  Config ─┬─▶ Apps, pusher::Options ─▶ Pusher ◀─ Dashboard (if it is served)
 //!          └─▶ engine Options ─▶ Server::bind_with ─▶ run_with: one Pusher and one Directory per core
+//!
+//!  Config again ─▶ Reloader ─▶ Apps, for each core; then every connection is reviewed
 //! ```
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
-use crate::config::Config;
+use crate::config::{Changes, Config, ConfigErrors};
 use crate::dashboard::{self, Dashboard};
-use crate::pusher::{self, Apps, AppsError, Directory, Pusher};
-use crate::server::{Server, Stopper};
+use crate::pusher::{self, Apps, AppsError, Directory, Incoming, Pusher, Reload};
+use crate::server::{Reviewer, Server, Stopper};
 
 /// The Pusher server, bound and not running yet.
 #[derive(Debug)]
 pub struct App {
     server: Server,
     apps: Arc<Apps>,
+    /// Where each core finds other apps, if they can be reloaded.
+    incoming: Vec<Incoming>,
     pusher: Arc<pusher::Options>,
-    dashboard: Option<Arc<dashboard::Options>>,
+    dashboard: Arc<dashboard::Options>,
 }
 
 impl App {
@@ -32,21 +37,18 @@ impl App {
         let (host, port) = (config.host(), config.port());
         let server = Server::bind_with((host.as_str(), port), config.engine_options())
             .map_err(|error| StartError::from_engine(host, port, error))?;
-        let dashboard = config.has_dashboard().then(|| {
-            let trust = if config.is_loopback() {
+        let dashboard = Arc::new(dashboard::Options {
+            is_served: Arc::new(AtomicBool::new(config.has_dashboard())),
+            path_prefix: config.path(),
+            trust: if config.is_loopback() {
                 dashboard::Trust::Loopback
             } else {
                 dashboard::Trust::Anybody
-            };
-            let path_prefix = config.path();
-            Arc::new(dashboard::Options {
-                apps: Arc::clone(&apps),
-                path_prefix,
-                trust,
-                now: unix_seconds,
-            })
+            },
+            now: unix_seconds,
         });
-        Ok(Self { server, apps, pusher: Arc::new(config.pusher_options()), dashboard })
+        let pusher = Arc::new(config.pusher_options());
+        Ok(Self { server, apps, incoming: Vec::new(), pusher, dashboard })
     }
 
     /// Where it listens.
@@ -64,19 +66,102 @@ impl App {
         self.server.stopper()
     }
 
+    /// Gives it other apps from another thread, while it runs. `config` is what it was made of. A second reloader
+    /// takes the place of the first.
+    pub fn reloader(&mut self, config: &Config) -> Reloader {
+        let (apps, incoming) = Reload::new(Arc::clone(&self.apps), self.server.cores());
+        self.incoming = incoming;
+        Reloader {
+            config: config.clone(),
+            message_bytes: config.engine_options().ws.message_bytes,
+            apps,
+            is_page_served: Arc::clone(&self.dashboard.is_served),
+            reviewer: self.server.reviewer(),
+        }
+    }
+
     /// Runs until it is stopped.
     pub fn run(self) -> io::Result<()> {
-        let Self { server, apps, pusher, dashboard } = self;
-        server.run_with(move |_core| {
-            let handler = Pusher::new(Arc::clone(&apps), Arc::clone(&pusher));
-            let handler = match &dashboard {
-                Some(options) => handler.with_pages(Box::new(Dashboard::new(Arc::clone(options)))),
+        let Self { server, apps, incoming, pusher, dashboard } = self;
+        server.run_with(move |core| {
+            let handler = Pusher::new(Arc::clone(&apps), Arc::clone(&pusher))
+                .with_pages(Box::new(Dashboard::new(Arc::clone(&dashboard))));
+            let handler = match incoming.get(core) {
+                Some(incoming) => handler.with_incoming(incoming.clone()),
                 None => handler,
             };
             (handler, Directory::new(Arc::clone(&apps), &pusher))
         })
     }
 }
+
+/// Gives a running server other apps.
+#[derive(Debug)]
+pub struct Reloader {
+    /// In force.
+    config: Config,
+    /// What the engine was started with: the length of a message that no app can go beyond.
+    message_bytes: usize,
+    apps: Reload,
+    is_page_served: Arc<AtomicBool>,
+    reviewer: Reviewer,
+}
+
+/// What a reload has done.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// What is not as it was.
+    pub changes: Changes,
+    /// Apps that allow longer messages than the engine was started for, which it goes on to refuse.
+    pub too_long: Vec<String>,
+    /// The length of a message that the engine was started for, in bytes.
+    pub message_bytes: usize,
+}
+
+impl Reloader {
+    /// Puts the apps of these settings in force, and keeps what only a restart can change.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them; then nothing has changed.
+    pub fn reload(&mut self, fresh: &Config) -> Result<Reloaded, ReloadError> {
+        let (config, changes) = self.config.reloaded(fresh).map_err(ReloadError::Settings)?;
+        self.apps.replace(config.apps()).map_err(ReloadError::Apps)?;
+        self.config = config;
+        self.put_in_force();
+        let limit = self.message_bytes;
+        let is_too_long = |app: &&pusher::App| app.max_message_bytes > limit;
+        let too_long = self.apps.apps().iter().filter(is_too_long).map(|app| app.id.clone());
+        Ok(Reloaded { changes, too_long: too_long.collect(), message_bytes: limit })
+    }
+
+    /// All rooms that know something of the apps are told here. The cores last: what their connections are told may
+    /// bring clients back, who must find everything new.
+    fn put_in_force(&self) {
+        self.is_page_served.store(self.config.has_dashboard(), Ordering::Relaxed);
+        self.reviewer.review();
+    }
+}
+
+/// Why other settings were not taken over.
+#[derive(Debug)]
+pub enum ReloadError {
+    /// The apps cannot be served together.
+    Apps(AppsError),
+    /// They do not fit the server as it was started.
+    Settings(ConfigErrors),
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Apps(error) => write!(f, "{error}"),
+            Self::Settings(errors) => write!(f, "{errors}"),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {}
 
 /// The apps of the settings, checked against each other.
 pub fn apps(config: &Config) -> Result<Apps, StartError> {

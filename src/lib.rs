@@ -55,7 +55,7 @@ pub use reactor::handler::{
     Conn, ConnError, Handler, Idle, Outgoing, PublishError, SubscribeError, Upgrade,
 };
 pub use reactor::options::{Options, Patience};
-pub use server::{Publisher, Server, Stopper};
+pub use server::{Publisher, Reviewer, Server, Stopper};
 pub use ws::{CloseCode, CloseFrame, Message, MessageKind, Prepared};
 
 /// The code in these documents compiles, and runs where it can.

@@ -1,4 +1,4 @@
-//! `Server`: cores, pinning, shutdown; `Publisher` and `Stopper` for other threads.
+//! `Server`: cores, pinning, shutdown; `Publisher`, `Reviewer` and `Stopper` for other threads.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -87,6 +87,11 @@ impl Server {
     /// Publishes from any thread.
     pub fn publisher(&self) -> Publisher {
         Publisher { letterboxes: self.letterboxes.clone(), options: self.options.clone() }
+    }
+
+    /// Has all connections reviewed from any thread.
+    pub fn reviewer(&self) -> Reviewer {
+        Reviewer { letterboxes: self.letterboxes.clone() }
     }
 
     /// Stops the server from any thread.
@@ -244,6 +249,23 @@ impl Publisher {
     /// The home core of a topic.
     pub fn home_of(&self, topic: &str) -> usize {
         self.letterboxes.doors().home_of(topic)
+    }
+}
+
+/// Tells the handlers that something has changed outside: [`Handler::on_notice`] once on each core, then
+/// [`Handler::on_review`] for every open WebSocket.
+///
+/// It carries no value. Put what is new where the handlers find it, then call [`Reviewer::review`].
+#[derive(Clone, Debug)]
+pub struct Reviewer {
+    letterboxes: Letterboxes,
+}
+
+impl Reviewer {
+    /// Returns at once; what peers send after that is handled by handlers that were told. Calls in quick succession may
+    /// be answered as one, by what is in force at the last.
+    pub fn review(&self) {
+        self.letterboxes.review();
     }
 }
 

@@ -381,3 +381,150 @@ fn listen_comes_back_when_the_server_does() {
     check(&place, &["trigger", "news", "hi", "{}", "--url", &url], 0, "{}", "");
     assert_eq!(listener.end(), Some(0));
 }
+
+/// A file of apps: id, key and secret of each, and further lines.
+fn apps_file(apps: &[(&str, &str, &str)], more: &str) -> String {
+    let app = |(id, key, secret): &(&str, &str, &str)| {
+        format!("[[apps]]\nid = \"{id}\"\nkey = \"{key}\"\nsecret = \"{secret}\"\n")
+    };
+    let apps: String = apps.iter().map(app).collect();
+    format!("{more}{apps}")
+}
+
+#[test]
+fn a_reload_changes_the_apps_and_keeps_the_connections() {
+    let before = apps_file(&[("1", "k1", "hush-1"), ("2", "k2", "hush-2")], "");
+    let place = Place::new().with("stentor.toml", &before);
+    let (server, port) = serve(&place);
+    let url = format!("http://127.0.0.1:{port}");
+    let listen = |key: &str| {
+        let command = ["listen", "news", "--key", key, "--url", &url];
+        let listener = Running::start(place.command(&command));
+        listener.expect("subscribed to news");
+        listener
+    };
+    let (stays, goes) = (listen("k1"), listen("k2"));
+    let more = "[server]\nlog = \"warn\"\n[limits]\nkeep_alive = 7\n";
+    let after = apps_file(
+        &[("1", "k1", "hush-9\"\nmax_message_bytes = \"1MiB"), ("3", "k3", "hush-3")],
+        more,
+    );
+    std::fs::write(place.0.join("stentor.toml"), after).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    let line = server.expect("reloaded: ");
+    assert!(
+        line.ends_with(
+            "reloaded: added app 3; removed app 2; changed app 1 (secret, max_message_bytes); \
+             waiting for a restart: server.log, limits.keep_alive"
+        ),
+        "{line}"
+    );
+    server.expect("app 1 allows messages longer than 10000 bytes");
+    goes.expect("the server closed with 4001");
+    let trigger = ["trigger", "news", "hi", "{}", "--app-id", "1", "--key", "k1", "--url", &url];
+    let with = |secret| [&trigger[..], &["--secret", secret]].concat();
+    check(&place, &with("hush-1"), 1, "", "answered 401");
+    check(&place, &with("hush-9"), 0, "{}", "");
+    stays.expect("hi");
+    drop((stays, listen("k3")));
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn a_reload_of_wrong_settings_says_every_mistake_and_changes_nothing() {
+    let sound = apps_file(&[("1", "k1", "hush-1")], "");
+    let place = Place::new().with("stentor.toml", &sound);
+    let (server, port) = serve(&place);
+    let url = format!("http://127.0.0.1:{port}");
+    let listen = ["listen", "news", "--key", "k1", "--count", "1", "--url", &url];
+    let listener = Running::start(place.command(&listen));
+    listener.expect("subscribed to news");
+    let wrong = [
+        (
+            apps_file(&[("2", "k2", "s")], "[server]\nprot = 1\n[limits]\nheaders = \"x\"\n"),
+            &["limits.headers", "unknown key `prot`"][..],
+        ),
+        (apps_file(&[("1", "k", "s"), ("2", "k", "s")], ""), &["two apps have the key `k`"][..]),
+        ("[[apps]\n".to_owned(), &["stentor.toml:1"][..]),
+    ];
+    for (text, mistakes) in wrong {
+        std::fs::write(place.0.join("stentor.toml"), text).unwrap();
+        server.signal(rustix::process::Signal::HUP);
+        for mistake in mistakes {
+            let line = server.expect(mistake);
+            assert!(line.contains("ERROR") && line.contains("not reloaded: "), "{line}");
+        }
+        server.expect("the settings stay as they were");
+    }
+    // The file is wrong now; the command line says what the server still knows.
+    let place = place.with("stentor.toml", &sound);
+    let trigger = ["trigger", "news", "hi", "{}", "--url", &url];
+    check(&place, &trigger, 0, "{}", "");
+    listener.expect("hi");
+    assert_eq!(listener.end(), Some(0));
+    server.signal(rustix::process::Signal::HUP);
+    server.expect("reloaded: nothing has changed");
+}
+
+#[test]
+fn the_page_goes_with_the_development_app() {
+    let place = Place::new();
+    let (server, port) = serve(&place);
+    let status = || {
+        let mut tcp = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp.write_all(
+            b"GET /dashboard/apps HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        )
+        .unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(status().contains("app-key"));
+    let place = place.with("stentor.toml", &apps_file(&[("1", "k1", "hush-1")], ""));
+    server.signal(rustix::process::Signal::HUP);
+    server.expect("reloaded: changed app 1 (key, secret)");
+    assert!(status().starts_with("HTTP/1.1 404 "), "it would sign for an app of one's own");
+    let on = apps_file(&[("1", "k2", "hush-2")], "[dashboard]\nenabled = true\n");
+    let _place = place.with("stentor.toml", &on);
+    server.signal(rustix::process::Signal::HUP);
+    server.expect("changed dashboard.enabled");
+    assert!(status().contains("k2"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_is_closed_ends_the_server_in_order() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let ours = openpt(flags).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+    let theirs = std::fs::File::options().read(true).write(true).open(name).unwrap();
+    let place = Place::new();
+    let mut command = place.command(&["serve", "--port", "0", "--cores", "2"]);
+    command.stdin(theirs.try_clone().unwrap());
+    command.stdout(theirs.try_clone().unwrap()).stderr(theirs);
+    let mut child = command.spawn().unwrap();
+    // Ours is the only other end.
+    drop(command);
+    let mut screen = BufReader::new(std::fs::File::from(ours));
+    let mut line = String::new();
+    while !line.contains("Ctrl-C ends it.") {
+        line.clear();
+        screen.read_line(&mut line).unwrap();
+    }
+    drop(screen);
+    let (sender, ended) = channel();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    thread::spawn(move || sender.send(child.wait().unwrap().code()));
+    let code = ended.recv_timeout(PATIENCE);
+    if code.is_err() {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    assert_eq!(code, Ok(Some(0)));
+}

@@ -84,7 +84,7 @@ struct SettingsArgs {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Serve until SIGINT or SIGTERM; the same as `stentor` alone
+    /// Serve until SIGINT or SIGTERM, reload the apps on SIGHUP; the same as `stentor` alone
     Serve,
     /// Show every setting in force and where it came from, without serving
     Check,
@@ -158,7 +158,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     let load = || Config::load(&sources(&cli.settings)).map_err(Failure::Settings);
     match &cli.command {
-        None | Some(Command::Serve) => serve::run(&load()?),
+        None | Some(Command::Serve) => serve::run(sources(&cli.settings)),
         Some(Command::Check) => check::run(&load()?),
         Some(Command::Trigger(args)) => trigger::run(&load()?, args),
         Some(Command::Listen(args)) => listen::run(&load()?, args),

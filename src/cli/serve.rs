@@ -1,4 +1,5 @@
-//! `stentor serve`: prepare the process, say what a newcomer needs, run, and end in order on a signal.
+//! `stentor serve`: prepare the process, say what a newcomer needs, run, reload the apps on one signal and end in order
+//! on others.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
@@ -6,13 +7,13 @@ use std::net::SocketAddr;
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
 use super::{Failure, say, tell};
-use crate::app::{App, StartError};
-use crate::config::{Config, DEVELOPMENT_SECRET};
+use crate::app::{App, Reloaded, Reloader, StartError};
+use crate::config::{Config, DEVELOPMENT_SECRET, Sources};
 use crate::server::Stopper;
 
 /// Descriptors that are no connections: listeners, pollers, wakers, the terminal, and room to breathe.
@@ -21,21 +22,17 @@ const OWN_DESCRIPTORS: u64 = 64;
 /// What Linux keeps for one idle TCP connection, about 4 KiB, and what we keep beside it; rounded up.
 const CONNECTION_BYTES: u64 = 5 * 1024;
 
-pub(super) fn run(config: &Config) -> Result<(), Failure> {
+pub(super) fn run(sources: Sources) -> Result<(), Failure> {
+    let config = &Config::load(&sources).map_err(Failure::Settings)?;
     start_log(&config.log_filter())?;
     let descriptors = raise_descriptor_limit();
-    let app = App::new(config).map_err(|error| match error {
+    let mut app = App::new(config).map_err(|error| match error {
         StartError::Apps(_) | StartError::Invalid { .. } => Failure::Usage(error.to_string()),
         StartError::Bind { .. } => Failure::Run(error.to_string()),
     })?;
-    // A stock Laravel `.env` earns three of them: one line here, all of them where they are asked for.
-    if !config.notes().is_empty() {
-        tracing::info!(
-            "settings: {} worth knowing; `stentor check` shows them",
-            config.notes().len()
-        );
-    }
-    stop_on_signal(app.stopper())
+    count_notes(config);
+    let reloader = app.reloader(config);
+    mind_signals(app.stopper(), reloader, sources)
         .map_err(|error| Failure::Run(format!("cannot wait for signals: {error}")))?;
     // Who starts it without a terminal does not read this, and it serves all the same.
     let _ = say(&greeting(
@@ -59,6 +56,8 @@ fn start_log(filter: &str) -> Result<(), Failure> {
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
+        // Who reads the log may be gone. To say so would be one more line that nobody reads, and a panic.
+        .log_internal_errors(false)
         .init();
     Ok(())
 }
@@ -141,21 +140,75 @@ fn greeting(config: &Config, at: SocketAddr, cores: usize, room: &str) -> String
     text
 }
 
-/// The first signal stops the server in order; a second one ends the process at once.
-fn stop_on_signal(stopper: Stopper) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+/// A stock Laravel `.env` earns three of them: one line here, all of them where they are asked for.
+fn count_notes(config: &Config) {
+    let notes = config.notes().len();
+    if notes > 0 {
+        tracing::info!("settings: {notes} worth knowing; `stentor check` shows them");
+    }
+}
+
+/// Loads the settings again, from where they were loaded first. Wrong ones change nothing.
+fn reload(reloader: &mut Reloader, sources: &Sources) {
+    let result = Config::load(sources).map_err(|errors| errors.to_string());
+    let result = result.and_then(|fresh| {
+        let reloaded = reloader.reload(&fresh).map_err(|error| error.to_string())?;
+        Ok((fresh, reloaded))
+    });
+    match result {
+        Ok((fresh, reloaded)) => {
+            count_notes(&fresh);
+            tell_reloaded(&reloaded);
+        }
+        Err(errors) => {
+            errors.lines().for_each(|error| tracing::error!("not reloaded: {error}"));
+            tracing::error!("the settings stay as they were; `stentor check` shows what is wrong");
+        }
+    }
+}
+
+fn tell_reloaded(Reloaded { changes, too_long, message_bytes }: &Reloaded) {
+    tracing::info!("reloaded: {changes}");
+    for id in too_long {
+        tracing::warn!(
+            "app {id} allows messages longer than {message_bytes} bytes, which until a restart none may be"
+        );
+    }
+}
+
+/// How many of the three standard streams are terminals.
+fn terminals() -> usize {
+    [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()]
+        .into_iter()
+        .filter(|is_terminal| *is_terminal)
+        .count()
+}
+
+/// SIGHUP reloads the apps, unless it comes because the terminal was closed. The first of the others stops the server in
+/// order; a second one ends the process at once.
+fn mind_signals(stopper: Stopper, mut reloader: Reloader, sources: Sources) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let had_terminal = terminals() > 0;
     let watch = move || {
-        let mut is_first = true;
-        for _ in signals.forever() {
-            if !is_first {
-                tell("stentor: interrupted again, ending at once");
-                std::process::exit(130);
+        let mut is_stopping = false;
+        for signal in signals.forever() {
+            let is_abandoned = had_terminal && terminals() == 0;
+            match signal {
+                // The shell and the system may both tell of one terminal that is gone: that is no second thought.
+                SIGHUP if is_abandoned && is_stopping => {}
+                SIGHUP if !is_abandoned => reload(&mut reloader, &sources),
+                _ if is_stopping => {
+                    tell("stentor: interrupted again, ending at once");
+                    std::process::exit(130);
+                }
+                _ => {
+                    is_stopping = true;
+                    tracing::info!(
+                        "stopping: connections are told to come back; a second signal ends at once"
+                    );
+                    stopper.stop();
+                }
             }
-            is_first = false;
-            tracing::info!(
-                "stopping: connections are told to come back; a second signal ends at once"
-            );
-            stopper.stop();
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(watch).map(|_| ())

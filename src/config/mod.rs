@@ -15,6 +15,7 @@ pub mod error;
 mod file;
 pub mod keys;
 mod nearest;
+mod reload;
 pub mod settings;
 pub mod value;
 
@@ -35,6 +36,7 @@ use nearest::nearest;
 use settings::{Entry, Origin, Settings};
 
 pub use error::{ConfigError, ConfigErrors};
+pub use reload::Changes;
 
 /// The secret of the development app. It is in the documentation, so it protects nothing.
 pub const DEVELOPMENT_SECRET: &str = "app-secret";
@@ -149,6 +151,14 @@ impl Config {
     pub fn has_dashboard(&self) -> bool {
         let asked = self.server.switch("dashboard.enabled");
         asked.unwrap_or_else(|| self.is_loopback() && self.is_development())
+    }
+
+    /// Each app whose secret everybody knows, if others than this machine can reach the address.
+    fn development_secrets(&self) -> impl Iterator<Item = ConfigError> {
+        let apps = self.apps.iter().filter(|_| !self.is_loopback());
+        apps.filter(|app| app.text("apps.secret") == DEVELOPMENT_SECRET).map(|app| {
+            ConfigError::DevelopmentSecret { host: self.host(), app: app.text("apps.id") }
+        })
     }
 
     /// The apps.
@@ -383,18 +393,13 @@ impl Layers {
         let Config { server, apps, .. } = &mut self.config;
         apps.iter_mut().for_each(|app| compat::lay_defaults(app, server));
         let body_bytes = self.config.server.size("limits.body_bytes");
+        self.errors.extend(self.config.development_secrets());
         for app in &self.config.apps {
             let (id, secret) = (app.text("apps.id"), app.text("apps.secret"));
             if app.size("apps.max_body_bytes") > body_bytes {
                 self.config.notes.push(format!(
                     "app {id} takes longer bodies than the server, whose limits.body_bytes is {body_bytes}; the shorter limit counts"
                 ));
-            }
-            if secret == DEVELOPMENT_SECRET && !self.config.is_loopback() {
-                self.errors.push(ConfigError::DevelopmentSecret {
-                    host: self.config.host(),
-                    app: id.clone(),
-                });
             }
             if secret == DEVELOPMENT_SECRET && app.text("apps.key") != "app-key" {
                 self.config.notes.push(format!(

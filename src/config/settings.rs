@@ -82,6 +82,19 @@ impl Settings {
         }
     }
 
+    /// Takes one setting over from others of the same part.
+    pub(super) fn take(&mut self, name: &'static str, from: &Self) {
+        self.entries.insert(name, from.get(name).clone());
+    }
+
+    /// The names of the settings whose values differ, wherever they came from, in the order of the table.
+    pub(super) fn differing(&self, other: &Self) -> impl Iterator<Item = &'static str> {
+        let differs = |(key, setting): &(&'static Key, &Setting)| {
+            other.entries.get(key.name).map(|other| &other.value) != Some(&setting.value)
+        };
+        self.iter().filter(differs).map(|(key, _)| key.name)
+    }
+
     /// The setting of that name, which must be one of this part.
     pub fn get(&self, name: &str) -> &Setting {
         self.entries.get(name).expect("every key of the table has a default")

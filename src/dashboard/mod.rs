@@ -14,6 +14,7 @@ pub mod routes;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::pusher::{Apps, Pages};
 use crate::{Request, Response};
@@ -21,8 +22,8 @@ use crate::{Request, Response};
 /// What the page is told.
 #[derive(Clone)]
 pub struct Options {
-    /// The apps it shows and signs for.
-    pub apps: Arc<Apps>,
+    /// Whether it is there at all; may change while the server runs.
+    pub is_served: Arc<AtomicBool>,
     /// The prefix of the Pusher room's paths.
     pub path_prefix: String,
     /// Who may use it.
@@ -61,7 +62,10 @@ impl Dashboard {
 }
 
 impl Pages for Dashboard {
-    fn page(&self, request: &Request<'_>) -> Option<Response> {
+    fn page(&self, apps: &Apps, request: &Request<'_>) -> Option<Response> {
+        if !self.options.is_served.load(Ordering::Relaxed) {
+            return None;
+        }
         let asked = routes::Asked {
             method: request.method(),
             path: request.path(),
@@ -70,6 +74,6 @@ impl Pages for Dashboard {
             marker: request.header("x-stentor"),
             body: request.body(),
         };
-        routes::answer(&self.options, &asked)
+        routes::answer(&self.options, apps, &asked)
     }
 }

@@ -57,6 +57,11 @@ impl<D: Directory> Home<D> {
         self.topics.len()
     }
 
+    /// The application's part, to be told of what comes from outside of all topics.
+    pub(crate) fn directory_mut(&mut self) -> &mut D {
+        &mut self.directory
+    }
+
     /// The name as this home keeps it, so that publishing need not copy it.
     pub(crate) fn name(&self, topic: &str) -> Option<TopicName> {
         self.topics.get_key_value(topic).map(|(name, _)| name.clone())

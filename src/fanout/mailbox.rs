@@ -171,14 +171,22 @@ impl Doors {
     }
 }
 
+/// What all cores are told to do, and how far they are. Beside the queues, so that it gets through when they are full.
+#[derive(Default)]
+struct Orders {
+    is_stopped: AtomicBool,
+    /// Cores whose connections are all gone since then.
+    closed: AtomicUsize,
+    /// A count and not a flag: orders that come while one is carried out are seen, however many.
+    reviews: AtomicUsize,
+}
+
 /// The letters of one core: the receiving end.
 pub(crate) struct Letters {
     core: usize,
     doors: Doors,
     receiver: Receiver<Letter>,
-    is_stopped: Arc<AtomicBool>,
-    /// Cores whose connections are not all gone since then.
-    still_closing: Arc<AtomicUsize>,
+    orders: Arc<Orders>,
 }
 
 impl fmt::Debug for Letters {
@@ -190,19 +198,24 @@ impl fmt::Debug for Letters {
 impl Letters {
     /// Whether the server was told to stop.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::SeqCst)
+        self.orders.is_stopped.load(Ordering::SeqCst)
+    }
+
+    /// How often a review was ordered. Read for each post and each read; written so seldom that every core keeps the line.
+    pub(crate) fn reviews(&self) -> usize {
+        self.orders.reviews.load(Ordering::SeqCst)
     }
 
     /// This core has closed what it had when the server was told to stop. To be called once.
     pub(crate) fn note_closed(&self) {
-        if self.still_closing.fetch_sub(1, Ordering::SeqCst) == 1 {
+        if self.orders.closed.fetch_add(1, Ordering::SeqCst) + 1 == self.doors.cores() {
             self.doors.doors.iter().for_each(Door::ring);
         }
     }
 
     /// Whether all cores have.
     pub(crate) fn are_all_closed(&self) -> bool {
-        self.still_closing.load(Ordering::SeqCst) == 0
+        self.orders.closed.load(Ordering::SeqCst) == self.doors.cores()
     }
 
     /// The next letter.
@@ -223,8 +236,7 @@ impl Letters {
 pub(crate) struct Letterboxes {
     senders: Arc<[Sender<Letter>]>,
     doors: Doors,
-    /// Beside the queues, so that it gets through when they are full.
-    is_stopped: Arc<AtomicBool>,
+    orders: Arc<Orders>,
 }
 
 impl fmt::Debug for Letterboxes {
@@ -236,24 +248,15 @@ impl fmt::Debug for Letterboxes {
 impl Letterboxes {
     /// One letterbox for each door, each holding at most `most` letters.
     pub(crate) fn new(doors: &Doors, most: usize) -> (Self, Vec<Letters>) {
-        let is_stopped = Arc::new(AtomicBool::new(false));
-        let still_closing = Arc::new(AtomicUsize::new(doors.cores()));
+        let orders = Arc::new(Orders::default());
         let (senders, letters): (Vec<_>, Vec<_>) = (0..doors.cores())
             .map(|core| {
                 let (sender, receiver) = bounded(most.max(1));
-                (
-                    sender,
-                    Letters {
-                        core,
-                        doors: doors.clone(),
-                        receiver,
-                        is_stopped: is_stopped.clone(),
-                        still_closing: still_closing.clone(),
-                    },
-                )
+                let (doors, orders) = (doors.clone(), orders.clone());
+                (sender, Letters { core, doors, receiver, orders })
             })
             .unzip();
-        (Self { senders: senders.into(), doors: doors.clone(), is_stopped }, letters)
+        (Self { senders: senders.into(), doors: doors.clone(), orders }, letters)
     }
 
     pub(crate) fn doors(&self) -> &Doors {
@@ -262,7 +265,13 @@ impl Letterboxes {
 
     /// Tells every core to stop.
     pub(crate) fn stop(&self) {
-        self.is_stopped.store(true, Ordering::SeqCst);
+        self.orders.is_stopped.store(true, Ordering::SeqCst);
+        self.doors.doors.iter().for_each(Door::ring);
+    }
+
+    /// Tells every core to review its connections. What was written before is seen by whoever carries it out.
+    pub(crate) fn review(&self) {
+        self.orders.reviews.fetch_add(1, Ordering::SeqCst);
         self.doors.doors.iter().for_each(Door::ring);
     }
 

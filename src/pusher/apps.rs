@@ -1,13 +1,23 @@
 //! Applications: who may connect, who may publish, and within which limits. One value, shared by all cores; the only
 //! thing in it that changes is each application's count of connections.
+//!
+//! ```text
+//!   Apps { 1: a, 2: b }  ──successor([a′, c])──▶  Apps { 1: a′, 2: gone, 3: c }     a and a′ share one count
+//! ```
+//!
+//! The number that stands for an application in a connection's tag means that application's id for as long as the
+//! process lives: one that is removed keeps its place, and gets it back if its id comes back.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::bucket::Rate;
 use super::channel::Naming;
 use super::compat::{DuplicateSubscription, OverQuota, UserCountElsewhere, VacantUsers};
+use super::error::ClientError;
 use super::presence::MemberLimits;
 use super::users::UserLimits;
 
@@ -190,74 +200,153 @@ impl fmt::Debug for App {
 /// All applications of a server.
 #[derive(Debug)]
 pub struct Apps {
+    /// By tag, less one. Those that were removed since the start are among them.
     entries: Vec<Entry>,
+    /// The tags of those that are served, and of no others.
+    by_id: HashMap<Box<str>, u32>,
+    by_key: HashMap<Box<str>, u32>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    app: App,
-    /// Admitted connections on all cores. A lone count: no other memory hangs on its order.
-    connections: AtomicUsize,
+    standing: Standing,
+    /// Admitted connections on all cores. A lone count: no other memory hangs on its order. Shared with the entry of
+    /// this tag in the predecessor and in the successor.
+    connections: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+enum Standing {
+    /// It was removed. Its secret is forgotten.
+    Removed {
+        id: Box<str>,
+        key: Box<str>,
+    },
+    Served(Box<App>),
+}
+
+impl Entry {
+    fn app(&self) -> Option<&App> {
+        match &self.standing {
+            Standing::Served(app) => Some(app),
+            Standing::Removed { .. } => None,
+        }
+    }
+
+    fn id(&self) -> &str {
+        match &self.standing {
+            Standing::Served(app) => &app.id,
+            Standing::Removed { id, .. } => id,
+        }
+    }
+
+    /// The same application, without its successor.
+    fn removed(&self) -> Self {
+        let (id, key) = match &self.standing {
+            Standing::Served(app) => (app.id.as_str().into(), app.key.as_str().into()),
+            Standing::Removed { id, key } => (id.clone(), key.clone()),
+        };
+        Self { standing: Standing::Removed { id, key }, connections: Arc::clone(&self.connections) }
+    }
 }
 
 impl Apps {
     /// Checks that each application can be told from the others.
     pub fn new(apps: Vec<App>) -> Result<Self, AppsError> {
-        if apps.is_empty() {
-            return Err(AppsError::Nobody);
-        }
-        for (index, app) in apps.iter().enumerate() {
-            check(app, &apps[..index])?;
-        }
-        let entry = |app| Entry { app, connections: AtomicUsize::new(0) };
-        Ok(Self { entries: apps.into_iter().map(entry).collect() })
+        let none = Self { entries: Vec::new(), by_id: HashMap::new(), by_key: HashMap::new() };
+        none.successor(apps)
     }
+
+    /// What takes the place of these applications when others are configured. Whoever is in both, by id, keeps its tag
+    /// and its connections, whatever else of it has changed; whoever is not, keeps its tag for the connections that
+    /// it has left, and for its return.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Apps::new`]; [`AppsError::TooMany`] past [`Apps::MOST`].
+    pub fn successor(&self, apps: Vec<App>) -> Result<Self, AppsError> {
+        check_all(&apps)?;
+        let known: HashMap<&str, usize> =
+            self.entries.iter().enumerate().map(|(index, entry)| (entry.id(), index)).collect();
+        let mut entries: Vec<Entry> = self.entries.iter().map(Entry::removed).collect();
+        for app in apps {
+            match known.get(app.id.as_str()) {
+                Some(&index) => entries[index].standing = Standing::Served(Box::new(app)),
+                None => entries.push(Entry {
+                    standing: Standing::Served(Box::new(app)),
+                    connections: Arc::default(),
+                }),
+            }
+        }
+        if entries.len() > Self::MOST {
+            return Err(AppsError::TooMany { apps: entries.len(), limit: Self::MOST });
+        }
+        let served = || (1..).zip(&entries).filter_map(|(tag, entry)| Some((tag, entry.app()?)));
+        let by_id = served().map(|(tag, app)| (app.id.as_str().into(), tag)).collect();
+        let by_key = served().map(|(tag, app)| (app.key.as_str().into(), tag)).collect();
+        Ok(Self { entries, by_id, by_key })
+    }
+
+    /// How many applications a process can have served since it started, those that were removed included: each keeps
+    /// a number.
+    pub const MOST: usize = 1 << 20;
 
     /// The application of that id.
     pub fn by_id(&self, id: &str) -> Option<&App> {
-        self.iter().find(|app| app.id == id)
+        self.by_tag(*self.by_id.get(id)?)
     }
 
     /// The application of that key.
     pub fn by_key(&self, key: &str) -> Option<&App> {
-        self.iter().find(|app| app.key == key)
+        self.by_tag(*self.by_key.get(key)?)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.by_id.len()
     }
 
     /// Never true: a server without applications is an error.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.by_id.is_empty()
     }
 
-    /// All of them, as configured.
+    /// All of them, as configured; those that came later stand behind.
     pub fn iter(&self) -> impl Iterator<Item = &App> {
-        self.entries.iter().map(|entry| &entry.app)
+        self.entries.iter().filter_map(Entry::app)
     }
 
     /// How many connections an application has now, on all cores.
     pub fn connections(&self, id: &str) -> Option<usize> {
-        let entry = self.entries.iter().find(|entry| entry.app.id == id)?;
+        let entry = self.entry(*self.by_id.get(id)?)?;
         Some(entry.connections.load(Ordering::Relaxed))
     }
 
     /// The application of that key, and the number that stands for it in a connection's tag. 0 stands for none.
     pub(super) fn tagged(&self, key: &str) -> Option<(u32, &App)> {
-        let (app, tag) = self.iter().zip(1..).find(|(app, _)| app.key == key)?;
-        Some((tag, app))
+        let tag = *self.by_key.get(key)?;
+        Some((tag, self.by_tag(tag)?))
     }
 
     pub(super) fn by_tag(&self, tag: u32) -> Option<&App> {
-        self.entry(tag).map(|entry| &entry.app)
+        self.entry(tag)?.app()
+    }
+
+    /// Why a connection that was admitted may not stay, if it may not.
+    pub(super) fn farewell(&self, tag: u32) -> Option<ClientError> {
+        match &self.entry(tag)?.standing {
+            Standing::Removed { key, .. } => {
+                Some(ClientError::AppUnknown { key: String::from(&**key) })
+            }
+            Standing::Served(app) => (!app.enabled).then_some(ClientError::AppDisabled),
+        }
     }
 
     /// Counts a connection in. False, and nothing is counted, if its application has as many as it may have.
     pub(super) fn admit(&self, tag: u32) -> bool {
         let Some(entry) = self.entry(tag) else { return false };
-        let limit = entry.app.max_connections.map_or(usize::MAX, |limit| limit as usize);
+        let Some(app) = entry.app() else { return false };
+        let limit = app.max_connections.map_or(usize::MAX, |limit| limit as usize);
         let one_more = |count: usize| (count < limit).then(|| count + 1);
         entry.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
@@ -274,7 +363,25 @@ impl Apps {
     }
 }
 
-fn check(app: &App, before: &[App]) -> Result<(), AppsError> {
+/// Checks each application, and that each can be told from the others.
+fn check_all(apps: &[App]) -> Result<(), AppsError> {
+    if apps.is_empty() {
+        return Err(AppsError::Nobody);
+    }
+    let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
+    for app in apps {
+        check(app)?;
+        if !ids.insert(app.id.as_str()) {
+            return Err(AppsError::DuplicateId { id: app.id.clone() });
+        }
+        if !keys.insert(app.key.as_str()) {
+            return Err(AppsError::DuplicateKey { key: app.key.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn check(app: &App) -> Result<(), AppsError> {
     for (field, value) in [("id", &app.id), ("key", &app.key), ("secret", &app.secret)] {
         if value.is_empty() {
             return Err(AppsError::EmptyField { field, id: app.id.clone() });
@@ -288,12 +395,6 @@ fn check(app: &App, before: &[App]) -> Result<(), AppsError> {
     // A client is told this number, and pusher-js never finishes connecting when it is 0.
     if app.activity_timeout_seconds == 0 {
         return Err(AppsError::NoActivityTimeout { id: app.id.clone() });
-    }
-    if before.iter().any(|other| other.id == app.id) {
-        return Err(AppsError::DuplicateId { id: app.id.clone() });
-    }
-    if before.iter().any(|other| other.key == app.key) {
-        return Err(AppsError::DuplicateKey { key: app.key.clone() });
     }
     Ok(())
 }
@@ -332,6 +433,13 @@ pub enum AppsError {
         /// Its value.
         value: String,
     },
+    /// More than can be numbered were served since the start.
+    TooMany {
+        /// How many that would be.
+        apps: usize,
+        /// The limit.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for AppsError {
@@ -356,6 +464,11 @@ impl fmt::Display for AppsError {
             Self::Slash { field, value } => {
                 write!(f, "the app {field} `{value}` has a `/`, which no path can carry")
             }
+            Self::TooMany { apps, limit } => write!(
+                f,
+                "{apps} apps were served since the start, those that were removed included; {limit} can be told \
+                 apart: a restart forgets the removed ones"
+            ),
         }
     }
 }
@@ -428,6 +541,76 @@ mod tests {
         assert_eq!(apps.connections("1"), Some(1));
         assert!(apps.admit(1));
         assert!(!apps.admit(0));
+    }
+
+    fn tag_of(apps: &Apps, key: &str) -> Option<u32> {
+        apps.tagged(key).map(|(tag, _)| tag)
+    }
+
+    #[test]
+    fn an_app_that_stays_keeps_its_tag_and_its_connections() {
+        let before = Apps::new(two()).unwrap();
+        assert!(before.admit(2));
+        let mut changed = App::new("2", "k9", "s9");
+        changed.max_connections = Some(2);
+        let after = before.successor(vec![App::new("3", "k3", "s3"), changed]).unwrap();
+        assert_eq!((tag_of(&after, "k9"), tag_of(&after, "k2")), (Some(2), None));
+        assert_eq!(after.by_tag(2).unwrap().secret, "s9");
+        assert_eq!((tag_of(&after, "k3"), after.farewell(2)), (Some(3), None));
+        // Both count one and the same, for cores that have not heard yet.
+        assert!(after.admit(2) && !after.admit(2));
+        before.leave(2);
+        assert_eq!((before.connections("2"), after.connections("2")), (Some(1), Some(1)));
+        assert!(after.admit(2) && !after.admit(2));
+    }
+
+    #[test]
+    fn the_tag_of_a_removed_app_means_nobody_and_its_connections_still_leave() {
+        let before = Apps::new(two()).unwrap();
+        assert!(before.admit(1));
+        let after = before.successor(vec![App::new("2", "k1", "s1")]).unwrap();
+        assert!(after.by_tag(1).is_none() && after.by_id("1").is_none() && !after.admit(1));
+        assert_eq!((tag_of(&after, "k1"), after.connections("1")), (Some(2), None));
+        assert_eq!(after.farewell(1), Some(ClientError::AppUnknown { key: "k1".to_owned() }));
+        assert_eq!((after.len(), after.iter().count()), (1, 1));
+        let third = after.successor(two()[1..].to_vec()).unwrap();
+        let third = third.successor(vec![App::new("3", "k3", "s3")]).unwrap();
+        assert_eq!(tag_of(&third, "k3"), Some(3), "no tag is given twice");
+        third.leave(1);
+        assert_eq!(before.connections("1"), Some(0));
+        assert!(!format!("{after:?}").contains("s1"));
+    }
+
+    #[test]
+    fn an_app_that_comes_back_has_its_old_tag_and_counts_who_is_left() {
+        let mut list = two();
+        list[0].max_connections = Some(1);
+        let before = Apps::new(list.clone()).unwrap();
+        assert!(before.admit(1));
+        let without = before.successor(two()[1..].to_vec()).unwrap();
+        let again = without.successor(list).unwrap();
+        assert_eq!((tag_of(&again, "k1"), again.farewell(1)), (Some(1), None));
+        assert!(!again.admit(1), "the one that is not gone yet still counts");
+        again.leave(1);
+        assert!(again.admit(1));
+    }
+
+    #[test]
+    fn a_disabled_app_says_farewell_and_the_refused_have_none() {
+        let mut list = two();
+        list[0].enabled = false;
+        let apps = Apps::new(two()).unwrap().successor(list).unwrap();
+        assert_eq!(apps.farewell(1), Some(ClientError::AppDisabled));
+        assert_eq!((apps.farewell(0), apps.farewell(2), apps.farewell(3)), (None, None, None));
+    }
+
+    #[test]
+    fn wrong_successors_are_refused_as_at_the_start() {
+        let apps = Apps::new(two()).unwrap();
+        let twins = vec![App::new("7", "k", "s"), App::new("8", "k", "s")];
+        let error = AppsError::DuplicateKey { key: "k".to_owned() };
+        assert_eq!(apps.successor(twins).err(), Some(error));
+        assert_eq!(apps.successor(Vec::new()).err(), Some(AppsError::Nobody));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::directory::{Answer, Directory, Refusal, Welcome, Word};
 use super::error::{ClientError, SubscriptionError};
 use super::hooks::Pages;
 use super::message::{self, Command};
+use super::reload::Incoming;
 use super::users;
 use crate::metrics::Counter;
 use crate::{
@@ -57,7 +58,10 @@ impl Default for Options {
 /// The Pusher protocol as a Handler. One value per core.
 #[derive(Debug)]
 pub struct Pusher {
+    /// Those in force on this core.
     pub(super) apps: Arc<Apps>,
+    /// Where others come from that take their place.
+    incoming: Option<Incoming>,
     pub(super) options: Arc<Options>,
     pub(super) pages: Option<Box<dyn Pages>>,
     /// API requests that wait for answers of home cores.
@@ -75,6 +79,7 @@ impl Pusher {
     pub fn new(apps: Arc<Apps>, options: Arc<Options>) -> Self {
         Self {
             apps,
+            incoming: None,
             options,
             pages: None,
             gathers: api::Gathers::default(),
@@ -83,6 +88,12 @@ impl Pusher {
             pong: Prepared::new(MessageKind::Text, message::PONG.as_bytes()),
             ping: Prepared::new(MessageKind::Text, message::PING.as_bytes()),
         }
+    }
+
+    /// Takes over other apps as they come in.
+    #[must_use]
+    pub fn with_incoming(self, incoming: Incoming) -> Self {
+        Self { incoming: Some(incoming), ..self }
     }
 
     /// Offers requests that are none of the protocol's to these pages.
@@ -263,6 +274,19 @@ impl Handler<Directory> for Pusher {
         // The refused have tag 0 and were never counted.
         self.apps.leave(conn.tag());
         self.clients.forget(conn.id());
+    }
+
+    fn on_notice(&mut self, directory: &mut Directory) {
+        if let Some(apps) = self.incoming.as_ref().and_then(Incoming::take) {
+            directory.replace_apps(Arc::clone(&apps));
+            self.apps = apps;
+        }
+    }
+
+    fn on_review(&mut self, conn: &mut Conn<'_, Directory>) {
+        if let Some(error) = self.apps.farewell(conn.tag()) {
+            self.desk.refuse(conn, &error);
+        }
     }
 
     fn on_shutdown(&mut self, conn: &mut Conn<'_, Directory>) {

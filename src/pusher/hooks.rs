@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use super::apps::Apps;
 use crate::{Request, Response};
 
 /// Whoever serves the requests that are none of the protocol's: the page at `/`, metrics.
 pub trait Pages {
-    /// The answer, or `None` for a request that is not of these pages either; it then gets a 404.
-    fn page(&self, request: &Request<'_>) -> Option<Response>;
+    /// The answer, by the apps that are in force; or `None` for a request that is not of these pages either; it then gets a 404.
+    fn page(&self, apps: &Apps, request: &Request<'_>) -> Option<Response>;
 }
 
 impl fmt::Debug for dyn Pages {

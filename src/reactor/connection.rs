@@ -94,6 +94,8 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     }
 
     fn receive(&mut self, conn: ConnId, bytes: &mut [u8]) {
+        // What a peer sent after something new was announced is judged by it.
+        self.take_notice();
         self.core.timers.touch(conn.slot());
         let Some(slot) = self.core.slot_mut(conn) else { return };
         slot.is_pinged = false;

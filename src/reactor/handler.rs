@@ -75,6 +75,17 @@ pub trait Handler<D: Directory = ()>: 'static {
         conn.close(CloseCode::GOING_AWAY, "the server stops");
     }
 
+    /// [`crate::Reviewer::review`] was called: something outside of the server has changed. Called once on each core
+    /// for one or several of those calls, with the core's part of the directory; what is to be known from here on is
+    /// taken over here. What a peer sends after the call, and what another core says once it was told, finds it done.
+    ///
+    /// No connection can pay for a panic in here: it ends the server, as one in a [`Directory`] does.
+    fn on_notice(&mut self, _directory: &mut D) {}
+
+    /// After [`Handler::on_notice`], for each WebSocket of the core that was open then and is open still. Those of one
+    /// core are spread over as many turns as it takes.
+    fn on_review(&mut self, _conn: &mut Conn<'_, D>) {}
+
     /// An HTTP request that asks for no upgrade. It must be answered with [`Conn::respond`], here or later (in
     /// `on_answer`); requests behind it on the same connection wait.
     fn on_request(&mut self, conn: &mut Conn<'_, D>, _request: &Request<'_>) {

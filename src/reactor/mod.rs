@@ -1,10 +1,11 @@
 //! One mio loop per core: sockets, time, memory. Knows no Pusher; the only room that names mio.
 //!
 //! ```text
-//!            turn.rs      the loop: wait → accept → read and handle → mailbox → timers → wake others → flush
+//!            turn.rs      the loop: wait → accept → read and handle → mailbox → review → timers → wake others → flush
 //!               │
 //!   listener ─▶ shard.rs  all that one core owns, generic over its byte streams
 //!               ├─ connection.rs   one connection: bytes in, callbacks out; the end of it
+//!               ├─ review.rs       something new: notice is taken, then each connection is looked at
 //!               ├─ flush.rs        the only place that writes
 //!               └─ core.rs         what handlers may touch: everything but the sockets
 //!                    ├─ audience.rs         its subscribers, and its posts to homes
@@ -27,6 +28,7 @@ pub mod handler;
 pub(crate) mod listener;
 pub mod options;
 mod outbox;
+mod review;
 pub(crate) mod shard;
 pub mod simulation;
 mod slots;

@@ -11,6 +11,7 @@ use super::core::{Core, Local, Now, Parts};
 use super::ending::Ending;
 use super::handler::{Conn, Handler, Idle};
 use super::options::Patience;
+use super::review::Review;
 use super::slots::{Phase, Slot, Standing};
 use super::stream::Stream;
 use super::timers::{LONGEST_SILENCE, ticks};
@@ -48,6 +49,7 @@ pub(crate) struct Shard<S, H, D: Directory> {
     pub(super) scratch: Vec<u8>,
     mailbox: Mailbox<D>,
     pub(super) letters: Letters,
+    pub(super) review: Review,
     silent: Vec<u32>,
     last_panic: Option<Instant>,
     /// How far the end is, once the server was told to stop.
@@ -68,6 +70,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             scratch: Vec::new(),
             mailbox,
             letters,
+            review: Review::default(),
             silent: Vec::new(),
             last_panic: None,
             ending: None,
@@ -253,6 +256,8 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                 return;
             }
             let Some(post) = self.mailbox.next() else { break };
+            // Whoever sent it may have taken notice of something that it speaks of.
+            self.take_notice();
             self.receive_post(post);
             self.settle();
         }
@@ -261,6 +266,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                 return;
             }
             let Some(event) = self.letters.next() else { break };
+            self.take_notice();
             self.core.order(&event);
             self.settle();
         }
@@ -308,8 +314,10 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
 
     /// Whether the next turn has something to do that no event will tell of.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.core.chains.is_empty()
-            || !(self.core.ready.is_empty() || self.core.outgoing.is_waiting())
+        // While a post finds no room, nobody is read or reviewed: that would only add to it.
+        let is_resting = self.core.outgoing.is_waiting();
+        let has_work = !self.core.ready.is_empty() || self.is_reviewing();
+        !self.core.chains.is_empty() || (has_work && !is_resting)
     }
 
     /// When the core must look again by itself.

@@ -288,6 +288,7 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
         }
         let mut is_more = shard.read_ready();
         is_more |= shard.take_mail();
+        shard.review();
         is_more |= shard.run_timers();
         is_more |= shard.wake_others();
         is_more |= shard.flush();
@@ -312,6 +313,11 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
     /// What clients have sent and cores have not read.
     fn unread_bytes(&self) -> usize {
         self.clients.iter().map(Client::unread_bytes).sum()
+    }
+
+    /// Tells all cores to review their connections.
+    pub fn review(&mut self) {
+        self.letterboxes.review();
     }
 
     /// Tells all cores to stop.

@@ -1,8 +1,8 @@
 //! ①–⑨ The loop of one core, and the only reader of the clock.
 //!
 //! ```text
-//!   ┌▶ wait ─▶ ① accept ─▶ ②–⑦ read and handle ─▶ ⑧ mailbox ─▶ timers ─▶ wake others ─▶ ⑨ flush ─┐
-//!   └────────────────────────────────────────────────────────────────────────────────────────────┘
+//!   ┌▶ wait ─▶ ① accept ─▶ ②–⑦ read and handle ─▶ ⑧ mailbox ─▶ review ─▶ timers ─▶ wake others ─▶ ⑨ flush ─┐
+//!   └──────────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! Each step does a bounded amount and says whether there is more; then the next wait is a mere look. After a turn that
@@ -100,6 +100,9 @@ impl<D: Directory, H: Handler<D>> Turn<H, D> {
                     deadline.map(|deadline| deadline.saturating_duration_since(now.instant));
                 if self.shard.wake_others() {
                     Some(until.map_or(OFFER_AGAIN, |it| it.min(OFFER_AGAIN)))
+                } else if self.shard.is_busy() {
+                    // What rested while a mailbox was full may go on: it has just taken the last of it.
+                    Some(Duration::ZERO)
                 } else {
                     until
                 }
@@ -130,6 +133,7 @@ impl<D: Directory, H: Handler<D>> Turn<H, D> {
         let mut is_more = listener.as_mut().is_some_and(|listener| self.accept(listener, now));
         is_more |= self.shard.read_ready();
         is_more |= self.shard.take_mail();
+        self.shard.review();
         is_more |= self.shard.run_timers();
         self.shard.wake_others();
         is_more |= self.shard.flush();

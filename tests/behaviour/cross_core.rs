@@ -99,6 +99,29 @@ fn subscribers_on_all_cores_hear_one_order_of_many_publishers() {
 }
 
 #[test]
+fn a_review_finds_every_connection_of_cores_that_sleep_and_of_cores_that_work() {
+    let server = running();
+    let mut idle = one_on_each_core(&server);
+    let mut busy = one_on_each_core(&server);
+    for round in 0..50 {
+        let before = (0..20).map(|number| format!("a{number}"));
+        busy.iter_mut().for_each(|client| client.say_all(before.clone()));
+        server.review();
+        for client in &mut idle {
+            assert_eq!(client.hear(), "reviewed", "round {round}");
+        }
+        for client in &mut busy {
+            let mut heard: Vec<String> = (0..21).map(|_| client.hear()).collect();
+            heard.retain(|text| text != "reviewed");
+            assert!(
+                heard.into_iter().eq(before.clone()),
+                "round {round}: once, and nothing is lost"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_handler_knows_the_peers_address_and_the_headers_of_its_upgrade() {
     let server = running();
     let mut client = WsClient::open(&server);

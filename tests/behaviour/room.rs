@@ -1,4 +1,5 @@
-//! A handler that does what its clients say: `sub t`, `unsub t`, `pub t text`, `core`, `address`, `agent`, `panic`; the rest is echoed.
+//! A handler that does what its clients say: `sub t`, `unsub t`, `pub t text`, `core`, `address`, `agent`, `panic`; the rest is echoed. Who is
+//! reviewed is told so.
 
 use std::collections::HashMap;
 
@@ -44,6 +45,10 @@ impl Handler for Room {
 
     fn on_subscribed(&mut self, conn: &mut Conn<'_>, topic: &str) {
         conn.send(format!("subscribed {topic}"));
+    }
+
+    fn on_review(&mut self, conn: &mut Conn<'_>) {
+        conn.send("reviewed");
     }
 
     fn on_error(&mut self, conn: &mut Conn<'_>, error: &ConnError) {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use stentor::metrics::Metrics;
-use stentor::{Handler, Options, Publisher, Server, Stopper};
+use stentor::{Handler, Options, Publisher, Reviewer, Server, Stopper};
 
 /// Far longer than anything here takes: whoever waits this long has found a fault.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,6 +24,7 @@ pub(crate) struct Running {
     address: SocketAddr,
     stopper: Stopper,
     publisher: Publisher,
+    reviewer: Reviewer,
     metrics: Metrics,
     ended: mpsc::Receiver<io::Result<()>>,
 }
@@ -37,14 +38,20 @@ impl Running {
         let server = Server::bind_with("127.0.0.1:0", options).unwrap();
         let (address, stopper) = (server.local_addr(), server.stopper());
         let (publisher, metrics) = (server.publisher(), server.metrics());
+        let reviewer = server.reviewer();
         let (end, ended) = mpsc::channel();
         thread::spawn(move || end.send(server.run(make)));
-        Self { address, stopper, publisher, metrics, ended }
+        Self { address, stopper, publisher, reviewer, metrics, ended }
     }
 
     /// Publishes from this thread.
     pub(crate) fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    /// Has all connections reviewed.
+    pub(crate) fn review(&self) {
+        self.reviewer.review();
     }
 
     /// What the cores count.

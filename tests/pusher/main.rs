@@ -25,6 +25,7 @@ mod liveness;
 mod memory;
 mod presence;
 mod rates;
+mod reload;
 mod requests;
 mod server;
 mod subscribing;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use stentor::metrics::{Counter, Metrics};
-use stentor::pusher::{self, App, Apps, Directory, Pusher};
-use stentor::{Options, Publisher, Server, Stopper};
+use stentor::pusher::{self, App, Apps, Directory, Pusher, Reload};
+use stentor::{Options, Publisher, Reviewer, Server, Stopper};
 
 /// Far longer than anything here takes: whoever waits this long has found a fault.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,6 +45,8 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Metrics,
     pub(crate) publisher: Publisher,
+    reload: Reload,
+    reviewer: Reviewer,
     stopper: Stopper,
     ended: mpsc::Receiver<io::Result<()>>,
 }
@@ -62,13 +64,16 @@ impl Running {
         let server = Server::bind_with("127.0.0.1:0", engine).unwrap();
         let (address, stopper) = (server.local_addr(), server.stopper());
         let (metrics, publisher) = (server.metrics(), server.publisher());
+        let reviewer = server.reviewer();
+        let (reload, incoming) = Reload::new(Arc::clone(&apps), server.cores());
         let (end, ended) = mpsc::channel();
-        let make = move |_core| {
+        let make = move |core: usize| {
             let directory = Directory::new(Arc::clone(&apps), &pusher);
-            (Pusher::new(Arc::clone(&apps), Arc::clone(&pusher)), directory)
+            let handler = Pusher::new(Arc::clone(&apps), Arc::clone(&pusher));
+            (handler.with_incoming(incoming[core].clone()), directory)
         };
         thread::spawn(move || end.send(server.run_with(make)));
-        Self { address, metrics, publisher, stopper, ended }
+        Self { address, metrics, publisher, reload, reviewer, stopper, ended }
     }
 
     pub(crate) fn count(&self, counter: Counter) -> u64 {
@@ -79,6 +84,12 @@ impl Running {
     pub(crate) fn channel_at(&self, home: usize, mark: &str) -> String {
         let mut names = (0..).map(|number| format!("{mark}-{number}"));
         names.find(|name| self.publisher.home_of(&format!("1/{name}")) == home).unwrap()
+    }
+
+    /// Gives it other apps. Returns before the cores have taken notice.
+    pub(crate) fn reload(&mut self, apps: Vec<App>) {
+        self.reload.replace(apps).unwrap();
+        self.reviewer.review();
     }
 
     pub(crate) fn stop(&self) {

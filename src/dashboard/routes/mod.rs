@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Options, Trust};
 use crate::Response;
-use crate::pusher::App;
 use crate::pusher::signature::{Credentials, signed_query};
+use crate::pusher::{App, Apps};
 
 const PAGE: &str = include_str!("../assets/index.html");
 const STYLE: &str = include_str!("../assets/style.css");
@@ -38,7 +38,7 @@ pub struct Asked<'a> {
 }
 
 /// The answer, or `None` for what is not of this page.
-pub fn answer(options: &Options, asked: &Asked<'_>) -> Option<Response> {
+pub fn answer(options: &Options, apps: &Apps, asked: &Asked<'_>) -> Option<Response> {
     let content = match asked.path {
         "/" => Content::Text("text/html; charset=utf-8", PAGE),
         "/dashboard/style.css" => Content::Text("text/css; charset=utf-8", STYLE),
@@ -54,8 +54,8 @@ pub fn answer(options: &Options, asked: &Asked<'_>) -> Option<Response> {
         (Content::Text(kind, text), "GET" | "HEAD") => {
             Response::with_body(200, kind, text.as_bytes())
         }
-        (Content::Apps, "GET" | "HEAD") => Response::json(200, apps(options)),
-        (Content::Signature, "POST") => sign(options, asked),
+        (Content::Apps, "GET" | "HEAD") => Response::json(200, shown(options, apps)),
+        (Content::Signature, "POST") => sign(options, apps, asked),
         (Content::Signature, _) => refuse(405, "only POST").header("Allow", "POST"),
         (_, _) => refuse(405, "only GET").header("Allow", "GET, HEAD"),
     };
@@ -103,7 +103,7 @@ fn without_port(host: &str) -> &str {
 }
 
 /// What the page shows of the apps: never a secret.
-fn apps(options: &Options) -> String {
+fn shown(options: &Options, apps: &Apps) -> String {
     #[derive(Serialize)]
     struct Shown<'a> {
         path: &'a str,
@@ -114,11 +114,8 @@ fn apps(options: &Options) -> String {
         id: &'a str,
         key: &'a str,
     }
-    let apps = options
-        .apps
-        .iter()
-        .filter(|app| app.enabled)
-        .map(|app| ShownApp { id: &app.id, key: &app.key });
+    let apps =
+        apps.iter().filter(|app| app.enabled).map(|app| ShownApp { id: &app.id, key: &app.key });
     to_json(&Shown { path: &options.path_prefix, apps: apps.collect() })
 }
 
@@ -130,7 +127,7 @@ struct SignRequest {
     body: String,
 }
 
-fn sign(options: &Options, asked: &Asked<'_>) -> Response {
+fn sign(options: &Options, apps: &Apps, asked: &Asked<'_>) -> Response {
     #[derive(Serialize)]
     struct Signed {
         query: String,
@@ -141,7 +138,7 @@ fn sign(options: &Options, asked: &Asked<'_>) -> Response {
     let Ok(request) = serde_json::from_slice::<SignRequest>(asked.body) else {
         return refuse(400, "expected {\"app\":\"…\",\"path\":\"…\",\"body\":\"…\"}");
     };
-    let Some(app) = options.apps.by_id(&request.app).filter(|app| app.enabled) else {
+    let Some(app) = apps.by_id(&request.app).filter(|app| app.enabled) else {
         return refuse(404, "no such app");
     };
     if request.path != events_path(options, app) {

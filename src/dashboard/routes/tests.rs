@@ -1,6 +1,7 @@
 //! Who is shown what, and for whom is signed.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::pusher::Apps;
@@ -24,13 +25,17 @@ const LOOK: Asked<'_> = Asked {
 };
 
 fn options(trust: Trust, path_prefix: &str) -> Options {
+    let is_served = Arc::new(AtomicBool::new(true));
+    Options { is_served, path_prefix: path_prefix.to_owned(), trust, now: || 1_353_088_179 }
+}
+
+fn apps() -> Apps {
     let disabled = App { enabled: false, ..App::new("2", "key-2", "secret-2") };
-    let apps = Arc::new(Apps::new(vec![App::new("1", "key-1", "secret-1"), disabled]).unwrap());
-    Options { apps, path_prefix: path_prefix.to_owned(), trust, now: || 1_353_088_179 }
+    Apps::new(vec![App::new("1", "key-1", "secret-1"), disabled]).unwrap()
 }
 
 fn ask(asked: &Asked<'_>) -> Option<Response> {
-    answer(&options(Trust::Loopback, ""), asked)
+    answer(&options(Trust::Loopback, ""), &apps(), asked)
 }
 
 fn check(asked: Asked<'_>, status: u16) {
@@ -104,7 +109,8 @@ fn a_publish_request_of_the_page_is_signed() {
 #[test]
 fn a_prefixed_path_is_signed_without_its_prefix() {
     let body = br#"{"app":"1","path":"/ws/apps/1/events","body":"{}"}"#;
-    let prefixed = answer(&options(Trust::Loopback, "/ws"), &Asked { body, ..SIGN }).unwrap();
+    let prefixed =
+        answer(&options(Trust::Loopback, "/ws"), &apps(), &Asked { body, ..SIGN }).unwrap();
     assert_eq!(text(&prefixed), text(&ask(&SIGN).unwrap()));
 }
 
@@ -136,7 +142,7 @@ fn a_name_that_was_pointed_at_loopback_is_refused() {
 fn a_page_opened_to_all_answers_to_any_name() {
     let asked =
         Asked { host: Some("stentor.example"), origin: Some("https://stentor.example"), ..SIGN };
-    assert_eq!(answer(&options(Trust::Anybody, ""), &asked).unwrap().status, 200);
+    assert_eq!(answer(&options(Trust::Anybody, ""), &apps(), &asked).unwrap().status, 200);
 }
 
 #[test]
@@ -151,4 +157,14 @@ fn only_publishing_to_an_enabled_app_is_signed() {
     check(Asked { body: br#"{"app":"1","path":"/apps/2/events","body":""}"#, ..SIGN }, 403);
     check(Asked { body: br#"{"app":"2","path":"/apps/2/events","body":""}"#, ..SIGN }, 404);
     check(Asked { body: b"[]", ..SIGN }, 400);
+}
+
+#[test]
+fn what_is_shown_and_signed_goes_by_the_apps_in_force() {
+    let apps = Apps::new(vec![App::new("1", "key-1", "new-secret")]).unwrap();
+    let options = options(Trust::Loopback, "");
+    let shown = answer(&options, &apps, &Asked { path: "/dashboard/apps", ..LOOK }).unwrap();
+    assert_eq!(text(&shown), r#"{"path":"","apps":[{"id":"1","key":"key-1"}]}"#);
+    let signed = text(&answer(&options, &apps, &SIGN).unwrap());
+    assert_ne!(signed, text(&ask(&SIGN).unwrap()), "another secret signs otherwise");
 }

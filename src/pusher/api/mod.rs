@@ -199,7 +199,7 @@ fn check_method(allowed: Method, got: &str) -> Result<(), ApiError> {
 
 /// What is none of the protocol's.
 fn page(pusher: &Pusher, request: &Request<'_>, path: &str) -> Result<Response, ApiError> {
-    let page = pusher.pages.as_ref().and_then(|pages| pages.page(request));
+    let page = pusher.pages.as_ref().and_then(|pages| pages.page(&pusher.apps, request));
     match page {
         Some(page) => Ok(page),
         // RFC 9110 §15.5.22.
@@ -251,7 +251,7 @@ mod tests {
     struct OnePage;
 
     impl Pages for OnePage {
-        fn page(&self, request: &Request<'_>) -> Option<Response> {
+        fn page(&self, _apps: &Apps, request: &Request<'_>) -> Option<Response> {
             (request.path() == "/").then(|| Response::text(200, "page"))
         }
     }

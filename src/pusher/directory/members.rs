@@ -14,10 +14,11 @@ impl Directory {
         member: Member,
         out: &mut Announcer<'_, Self>,
     ) -> Result<Welcome, Refusal> {
-        let channel = self.channel_of(topic);
-        let limit = channel.and_then(|(app, _)| app.max_presence_members);
+        let app = self.channel_of(topic).map(|(app, _)| app);
+        let limit = app.and_then(|app| app.max_presence_members);
         let limit = limit.map_or(usize::MAX, |limit| limit as usize);
-        let channel = channel.map_or("", |(_, channel)| channel);
+        // Of an app that was just removed, too.
+        let channel = topic.split_once('/').map_or("", |(_, channel)| channel);
         let last = self.last_event(topic, out.unix_seconds());
         let members = self.presence.entry(topic.to_owned()).or_default();
         let Ok(joined) = members.join(conn, member.clone(), limit) else {

@@ -72,6 +72,11 @@ impl Directory {
         }
     }
 
+    /// From here on these limits hold.
+    pub(super) fn replace_apps(&mut self, apps: Arc<Apps>) {
+        self.apps = apps;
+    }
+
     /// The application and the channel behind a topic.
     fn channel_of<'d, 't>(&'d self, topic: &'t str) -> Option<(&'d App, &'t str)> {
         let (id, channel) = topic.split_once('/')?;

@@ -9,6 +9,7 @@ mod last_words;
 mod membership;
 mod random;
 mod reminders;
+mod reviewing;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -11,10 +11,11 @@ use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -22,7 +23,9 @@ use signal_hook::iterator::Signals;
 pub(super) struct Interrupt {
     is_set: Arc<AtomicBool>,
     sockets: Sender<TcpStream>,
-    bell: Receiver<()>,
+    /// The thread's end of it, from which a socket is taken that was given before: it would stay open until a signal.
+    given: Receiver<TcpStream>,
+    bell: mpsc::Receiver<()>,
 }
 
 impl Interrupt {
@@ -30,15 +33,16 @@ impl Interrupt {
     pub(super) fn install() -> io::Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let is_set = Arc::new(AtomicBool::new(false));
-        let (sockets, given) = channel::<TcpStream>();
-        let (ring, bell) = channel();
+        let (sockets, given) = bounded::<TcpStream>(1);
+        let (ring, bell) = mpsc::channel();
+        let theirs = given.clone();
         let flag = Arc::clone(&is_set);
         let watch = move || {
             for _ in signals.forever() {
                 if flag.swap(true, Ordering::SeqCst) {
                     std::process::exit(130);
                 }
-                if let Some(socket) = given.try_iter().last() {
+                if let Ok(socket) = theirs.try_recv() {
                     // A socket that is gone already needs no ending.
                     let _ = socket.shutdown(Shutdown::Read);
                 }
@@ -46,14 +50,16 @@ impl Interrupt {
             }
         };
         thread::Builder::new().name("signals".to_owned()).spawn(watch)?;
-        Ok(Self { is_set, sockets, bell })
+        Ok(Self { is_set, sockets, given, bell })
     }
 
     /// The socket to wake from. A signal finds either the socket in the thread's hands or, coming before that, the
     /// caller at [`Interrupt::is_set`]: look there after this call.
     pub(super) fn guard(&self, socket: &TcpStream) -> io::Result<()> {
-        // The thread lives as long as the process; should it be gone, so is the need.
-        let _ = self.sockets.send(socket.try_clone()?);
+        let socket = socket.try_clone()?;
+        let _ = self.given.try_recv();
+        // There is room now. The thread lives as long as the process; should it be gone, so is the need.
+        let _ = self.sockets.try_send(socket);
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,14 @@ pub(super) struct Socket {
 enum Stream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+/// Others may hold the same socket, to wake whoever waits on it: TCP ends all the same.
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // One that has ended already needs no end.
+        let _ = self.tcp().shutdown(Shutdown::Both);
+    }
 }
 
 impl Socket {

@@ -141,14 +141,14 @@ impl<D: Directory> Home<D> {
     pub(crate) fn attend(
         &mut self,
         topic: TopicName,
-        conn: ConnId,
+        (conn, attendance): (ConnId, u32),
         note: D::Note,
         outbound: &mut impl Outbound<D>,
     ) {
         // What is announced meanwhile is ordered before the welcome: the newcomer does not hear it.
         let welcome =
             self.tell(outbound, |directory, out| directory.on_attend(&topic, conn, note, out));
-        outbound.post(conn.core(), Post::Welcome { topic, conn, welcome });
+        outbound.post(conn.core(), Post::Welcome { topic, conn, attendance, welcome });
     }
 
     /// A connection that attended has left.
@@ -315,8 +315,8 @@ mod tests {
         let (mut home, mut log) = (Home::new(Facts::default()), Log::default());
         let conn = ConnId::new(3, 0, 1);
         home.join(topic(), 2, &mut log);
-        home.attend(topic(), conn, "ann", &mut log);
-        home.attend(topic(), conn, "nobody", &mut log);
+        home.attend(topic(), (conn, 7), "ann", &mut log);
+        home.attend(topic(), (conn, 7), "nobody", &mut log);
         home.depart(&topic(), conn, &mut log);
         let expected =
             ["2: joined t", "2: deliver t", "3: Ok(2)", "3: Err(\"not you\")", "3: word bye"];

@@ -63,8 +63,9 @@ pub(crate) enum Post<D: Directory> {
     Answer { asker: ConnId, ticket: u64, answer: D::Answer },
     /// To the home: a question.
     Ask(Asked<D>),
-    /// To the home, behind the join of its core: a connection wants to be on the topic.
-    Attend { topic: TopicName, conn: ConnId, note: D::Note },
+    /// To the home, behind the join of its core: a connection wants to be on the topic. The home's answer repeats the
+    /// number of the attendance, which is the core's own.
+    Attend { topic: TopicName, conn: ConnId, attendance: u32, note: D::Note },
     /// To the home: so many subscribers are on core `from` now; at least one.
     Counted { topic: TopicName, from: u8, subscribers: u32 },
     /// Home to listening core: an event, in the topic's order.
@@ -80,7 +81,12 @@ pub(crate) enum Post<D: Directory> {
     /// To the home: an event.
     Publish(Event),
     /// Home to attending connection: you are on the topic from here on, or you are not.
-    Welcome { topic: TopicName, conn: ConnId, welcome: Result<D::Welcome, D::Refusal> },
+    Welcome {
+        topic: TopicName,
+        conn: ConnId,
+        attendance: u32,
+        welcome: Result<D::Welcome, D::Refusal>,
+    },
     /// Home to connection.
     Word { conn: ConnId, word: D::Word },
 }

@@ -115,6 +115,12 @@ impl Clients {
         self.messages.entry(conn).or_insert_with(|| Bucket::new(now, rate)).take(now, rate)
     }
 
+    /// How many there is something to know of.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_conn.len().max(self.events.len()).max(self.messages.len())
+    }
+
     /// The client is gone.
     pub(super) fn forget(&mut self, conn: ConnId) {
         self.by_conn.remove(&conn);

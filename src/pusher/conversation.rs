@@ -67,7 +67,7 @@ pub struct Pusher {
     /// API requests that wait for answers of home cores.
     pub(super) gathers: api::Gathers,
     pub(super) desk: Desk,
-    clients: Clients,
+    pub(super) clients: Clients,
     /// Encoded once: to answer a ping costs a reference count.
     pong: Prepared,
     /// As `pong`.

@@ -28,6 +28,25 @@ use crate::{CloseCode, Conn, Keep, MessageKind, Outgoing, SubscribeError};
 pub(super) struct Desk {
     pub(super) json: Vec<u8>,
     pub(super) topic: String,
+    refusal: Option<Refusal>,
+}
+
+/// The last reason for which a subscription was refused, and what is said of it up to the channel. Refusals come in
+/// swarms of one kind: whoever tries signatures, or has the wrong secret, should cost less than who has the right one.
+#[derive(Debug)]
+struct Refusal {
+    error: SubscriptionError,
+    /// The first message reaches the channel's error handler in pusher-js, the second is what users of Reverb look for.
+    heads: [Vec<u8>; 2],
+}
+
+impl Refusal {
+    fn new(error: SubscriptionError) -> Self {
+        let mut heads = [Vec::new(), Vec::new()];
+        message::write_subscription_error_head(&mut heads[0], &error);
+        message::write_subscription_refused_head(&mut heads[1], &error);
+        Self { error, heads }
+    }
 }
 
 impl Desk {
@@ -66,7 +85,6 @@ impl Desk {
         }
     }
 
-    /// The first message reaches the channel's error handler in pusher-js, the second is what users of Reverb look for.
     pub(super) fn refuse_subscription(
         &mut self,
         conn: &mut Conn<'_, Directory>,
@@ -74,8 +92,15 @@ impl Desk {
         error: &SubscriptionError,
     ) {
         conn.count(Counter::ClientErrors);
-        self.send(conn, |json| message::write_subscription_error(json, channel, error));
-        self.send(conn, |json| message::write_subscription_refused(json, channel, error));
+        let kept = self.refusal.take().filter(|kept| kept.error == *error);
+        let refusal = kept.unwrap_or_else(|| Refusal::new(*error));
+        for head in &refusal.heads {
+            self.send(conn, |json| {
+                json.extend_from_slice(head);
+                message::write_channel(json, channel);
+            });
+        }
+        self.refusal = Some(refusal);
     }
 
     /// Signs a client in; the user's home confirms it.
@@ -239,8 +264,8 @@ fn may_subscribe(
     if kind.needs_signature() {
         let credentials = Credentials { key: &app.key, secret: &app.secret };
         let auth = wish.auth.as_deref().unwrap_or_default();
-        let (socket_id, channel_data) = (socket_id.to_string(), wish.channel_data.as_deref());
-        signature::verify_channel(credentials, auth, &socket_id, &wish.channel, channel_data)
+        let channel_data = wish.channel_data.as_deref();
+        signature::verify_channel(credentials, auth, socket_id, &wish.channel, channel_data)
             .map_err(SubscriptionError::Auth)?;
     }
     if kind.has_members() {
@@ -273,7 +298,7 @@ fn may_sign_in(
 ) -> Result<SignIn, SignInError> {
     let credentials = Credentials { key: &app.key, secret: &app.secret };
     let auth = wish.auth.as_deref().unwrap_or_default();
-    signature::verify_user(credentials, auth, &socket_id.to_string(), &wish.user_data)
+    signature::verify_user(credentials, auth, socket_id, &wish.user_data)
         .map_err(SignInError::Auth)?;
     let sign_in = SignIn::read(&wish.user_data, app.user_limits()).map_err(SignInError::User)?;
     if is_as.is_some_and(|id| *id != *sign_in.id) {

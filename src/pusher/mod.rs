@@ -28,6 +28,8 @@ mod presence;
 mod query;
 mod reload;
 pub mod signature;
+#[cfg(test)]
+mod tests;
 mod users;
 mod watchlist;
 

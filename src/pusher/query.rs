@@ -24,8 +24,9 @@ pub(super) struct Parameters<'q> {
 impl<'q> Parameters<'q> {
     /// Reads a query.
     pub(super) fn read(query: &'q str, spelling: Spelling) -> Self {
-        let mut parameters = Self { pairs: Vec::new() };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let pairs = || query.split('&').filter(|pair| !pair.is_empty());
+        let mut parameters = Self { pairs: Vec::with_capacity(pairs().count()) };
+        for pair in pairs() {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = match spelling {
                 Spelling::Form => percent::decode(value, Plus::Space),
@@ -58,8 +59,8 @@ impl<'q> Parameters<'q> {
     }
 
     /// All of them, as they are signed.
-    pub(super) fn pairs(&self) -> Vec<(&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect()
+    pub(super) fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 }
 
@@ -68,7 +69,8 @@ mod tests {
     use super::*;
 
     fn check(query: &str, spelling: Spelling, expected: &[(&str, &str)]) {
-        assert_eq!(Parameters::read(query, spelling).pairs(), expected, "{query}");
+        let parameters = Parameters::read(query, spelling);
+        assert_eq!(parameters.pairs().collect::<Vec<_>>(), expected, "{query}");
     }
 
     #[test]

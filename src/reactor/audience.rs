@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::core::{Core, Local};
 use super::handler::{Outgoing, PublishError, SubscribeError};
-use super::subscriptions::PENDING;
+use super::subscriptions::is_active;
 use crate::fanout::conn_id::{ConnId, SocketId};
 use crate::fanout::directory::{Directory, Keep};
 use crate::fanout::home::{Home, Outbound};
@@ -93,7 +93,7 @@ impl<D: Directory> Core<D> {
 
     pub(crate) fn subscribe(&mut self, conn: ConnId, topic: &str) -> Result<(), SubscribeError> {
         let known = self.check_topic(conn, topic)?;
-        if matches!(known, Some((_, PENDING))) {
+        if known.is_some_and(|(_, position)| !is_active(position)) {
             return Ok(());
         }
         let (id, next) = self.topics.subscribe(topic, conn);
@@ -114,17 +114,31 @@ impl<D: Directory> Core<D> {
         topic: &str,
         note: D::Note,
     ) -> Result<(), SubscribeError> {
-        let known = self.check_topic(conn, topic)?;
+        self.check_topic(conn, topic)?;
         let (id, must_join) = self.topics.attend(topic);
-        if known.is_none() {
-            self.hold(conn, id);
-        }
+        let attendance = self.subscriptions.begin_attendance();
+        self.await_welcome(conn, id, attendance);
         if must_join {
             self.join(id);
         }
         let name = self.topics.name(id).clone();
-        self.post_home(&name, |topic, _| Post::Attend { topic, conn, note });
+        self.post_home(&name, |topic, _| Post::Attend { topic, conn, attendance, note });
         Ok(())
+    }
+
+    /// Whoever attends waits for the answer to that attendance alone, be it the first one or not: what is still on its
+    /// way belongs to an earlier one. Whoever is active stays so, and is welcomed again.
+    fn await_welcome(&mut self, conn: ConnId, topic: TopicId, attendance: u32) {
+        let held = &mut self.slots[conn.slot() as usize].held;
+        let known = self.subscriptions.find(conn.slot(), *held, topic).or_else(|| {
+            self.subscriptions.add(conn.slot(), held, topic);
+            self.subscriptions.find(conn.slot(), *held, topic)
+        });
+        if let Some((entry, position)) = known
+            && !is_active(position)
+        {
+            self.subscriptions.place(&mut self.slots, entry, attendance);
+        }
     }
 
     fn join(&mut self, topic: TopicId) {
@@ -140,16 +154,25 @@ impl<D: Directory> Core<D> {
         })
     }
 
-    /// The home does not admit a connection that wanted to attend: nothing of it remains.
-    pub(crate) fn refuse(&mut self, topic: TopicId, conn: ConnId) {
+    /// The home does not admit a connection that wanted to attend: nothing of it remains. True if its connection still
+    /// waits for this answer, or is on the topic: whoever was, and only asked to be welcomed again, stays.
+    pub(crate) fn refuse(&mut self, topic: TopicId, conn: ConnId, attendance: u32) -> bool {
         self.topics.settle(topic);
-        let held = self.slot(conn).map(|slot| slot.held);
-        let known = held.and_then(|held| self.subscriptions.find(conn.slot(), held, topic));
-        // Whoever was on the topic already, and only asked to be welcomed again, stays.
-        if matches!(known, Some((_, PENDING))) {
+        let position = self.subscription(conn, topic).map(|(_, position)| position);
+        if position == Some(attendance) {
             self.subscriptions.remove(&mut self.slots[conn.slot() as usize].held, topic);
+            // An earlier attendance, whose answer nobody waited for, may have been admitted.
+            let name = self.topics.name(topic).clone();
+            self.post_home(&name, |topic, _| Post::Depart { topic, conn });
         }
         self.abandon_if_empty(topic);
+        position.is_some_and(|position| position == attendance || is_active(position))
+    }
+
+    /// The connection's subscription to a topic: its entry and its position.
+    fn subscription(&self, conn: ConnId, topic: TopicId) -> Option<(Entry, u32)> {
+        let held = self.slot(conn)?.held;
+        self.subscriptions.find(conn.slot(), held, topic)
     }
 
     fn abandon_if_empty(&mut self, topic: TopicId) {
@@ -158,17 +181,19 @@ impl<D: Directory> Core<D> {
         }
     }
 
-    /// The queue has come to a subscription. True if its connection still wants it: then it is active.
-    pub(crate) fn activate(&mut self, topic: TopicId, conn: ConnId) -> bool {
+    /// What a subscription waited for has come: the core's queue to it (`PENDING`), or the answer to an attendance. True
+    /// if its connection still wants it: then it is active.
+    pub(crate) fn activate(&mut self, topic: TopicId, conn: ConnId, awaited: u32) -> bool {
         self.topics.settle(topic);
-        let held = self.slot(conn).map(|slot| slot.held);
-        match held.and_then(|held| self.subscriptions.find(conn.slot(), held, topic)) {
-            Some((entry, PENDING)) => {
+        match self.subscription(conn, topic) {
+            Some((entry, position)) if position == awaited => {
                 let position = self.topics.activate(topic, entry);
                 self.subscriptions.place(&mut self.slots, entry, position);
                 true
             }
-            Some(_) => true,
+            Some((_, position)) if is_active(position) => true,
+            // It waits for something else: it left and came back, or attended again.
+            Some(_) => false,
             None => {
                 self.abandon_if_empty(topic);
                 false
@@ -201,14 +226,14 @@ impl<D: Directory> Core<D> {
         if self.topics.is_attended(topic) {
             self.post_home(&name, |topic, _| Post::Depart { topic, conn });
         }
-        let must_leave = if position == PENDING {
-            self.topics.give_up(topic, conn)
-        } else {
+        let must_leave = if is_active(position) {
             let left = self.topics.leave(topic, position);
             if let Some(moved) = left.moved {
                 self.subscriptions.place(&mut self.slots, moved, position);
             }
             left.must_leave
+        } else {
+            self.topics.give_up(topic, conn)
         };
         if must_leave {
             self.post_home(&name, |topic, from| Post::Leave { topic, from });
@@ -275,7 +300,9 @@ impl<D: Directory> Core<D> {
         let (home, mut route) = self.route();
         match post {
             Post::Ask(asked) => home.ask(asked, &mut route),
-            Post::Attend { topic, conn, note } => home.attend(topic, conn, note, &mut route),
+            Post::Attend { topic, conn, attendance, note } => {
+                home.attend(topic, (conn, attendance), note, &mut route);
+            }
             Post::Counted { topic, from, subscribers } => {
                 home.count(&topic, from, subscribers, &mut route);
             }

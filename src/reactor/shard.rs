@@ -14,6 +14,7 @@ use super::options::Patience;
 use super::review::Review;
 use super::slots::{Phase, Slot, Standing};
 use super::stream::Stream;
+use super::subscriptions::PENDING;
 use super::timers::{LONGEST_SILENCE, ticks};
 use crate::fanout::conn_id::ConnId;
 use crate::fanout::directory::Directory;
@@ -103,6 +104,12 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         self.core.topics.len()
     }
 
+    /// Whether posts wait, here or to go out.
+    #[cfg(test)]
+    pub(crate) fn has_mail(&self) -> bool {
+        !self.mailbox.is_empty() || self.core.outgoing.is_waiting() || !self.core.local.is_empty()
+    }
+
     /// Topics whose home is here.
     pub(crate) fn homes(&self) -> usize {
         self.core.home.len()
@@ -185,26 +192,35 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     }
 
     fn activate(&mut self, topic: u32, conn: ConnId) {
-        if self.core.activate(topic, conn) {
+        if self.core.activate(topic, conn, PENDING) {
             let name = self.core.topics.name(topic).clone();
             self.call_only(conn, None, |handler, conn| handler.on_subscribed(conn, &name));
         }
     }
 
-    /// The home has answered a connection that wants to attend; the topic is held until it has.
-    fn welcome(&mut self, name: &str, conn: ConnId, welcome: Result<D::Welcome, D::Refusal>) {
+    /// The home has answered an attendance; the topic is held until it has. The handler hears of it if the connection
+    /// still waits for that answer.
+    fn welcome(
+        &mut self,
+        name: &str,
+        (conn, attendance): (ConnId, u32),
+        welcome: Result<D::Welcome, D::Refusal>,
+    ) {
         let Some(topic) = self.core.topics.find(name) else { return };
         match welcome {
             Ok(welcome) => {
-                if self.core.activate(topic, conn) {
+                if self.core.activate(topic, conn, attendance) {
                     self.call_only(conn, None, |handler, conn| {
                         handler.on_welcome(conn, name, welcome);
                     });
                 }
             }
             Err(refusal) => {
-                self.core.refuse(topic, conn);
-                self.call_if_there(conn, |handler, conn| handler.on_refused(conn, name, refusal));
+                if self.core.refuse(topic, conn, attendance) {
+                    self.call_if_there(conn, |handler, conn| {
+                        handler.on_refused(conn, name, refusal);
+                    });
+                }
             }
         }
     }
@@ -232,7 +248,9 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                     waiting.into_iter().for_each(|conn| self.activate(topic, conn));
                 }
             }
-            Some(Post::Welcome { topic, conn, welcome }) => self.welcome(&topic, conn, welcome),
+            Some(Post::Welcome { topic, conn, attendance, welcome }) => {
+                self.welcome(&topic, (conn, attendance), welcome);
+            }
             Some(Post::Word { conn, word }) => {
                 self.call_if_there(conn, |handler, conn| handler.on_word(conn, word));
             }

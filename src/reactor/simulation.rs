@@ -359,11 +359,23 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
 
     /// Entries in the heaps of deadlines, and side records.
     #[cfg(test)]
-    pub(super) fn leftovers(&self) -> (usize, usize) {
+    pub(crate) fn leftovers(&self) -> (usize, usize) {
         let each = self.shards.iter().map(|shard| &shard.core);
         each.fold((0, 0), |(heap, sides), core| {
             (heap + core.timers.len(), sides + core.sides.len())
         })
+    }
+
+    /// The handler and the directory of each core.
+    #[cfg(test)]
+    pub(crate) fn applications(&mut self) -> impl Iterator<Item = (&H, &mut D)> {
+        self.shards.iter_mut().map(|shard| (&shard.handler, shard.core.home.directory_mut()))
+    }
+
+    /// Posts and bytes on their way between cores.
+    #[cfg(test)]
+    pub(crate) fn under_way(&self) -> (usize, usize) {
+        (self.shards.iter().filter(|shard| shard.has_mail()).count(), self.doors.most_bytes())
     }
 
     /// Topics that homes keep.

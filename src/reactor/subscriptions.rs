@@ -7,6 +7,9 @@
 //!
 //! An entry in a topic's list is a slot's number or, with the top bit set, an index into the arena; so when an entry
 //! moves in its list, its position is put right without looking for it.
+//!
+//! A subscription that is not active has no position yet. In its place stands what it waits for: the core's own queue,
+//! or the answer to one attendance, by number. So an answer to an earlier stay on the same topic is known for what it is.
 
 use slab::Slab;
 
@@ -15,8 +18,15 @@ use crate::fanout::topics::{Entry, TopicId};
 
 /// No topic, no spill.
 const NONE: u32 = u32::MAX;
-/// The position of a subscription that is not active yet.
+/// Set in the positions of subscriptions that are not active. No list is that long: a core names 2²⁴ connections.
+const INACTIVE: u32 = 1 << 31;
+/// The position of a subscription that waits for the core's own queue.
 pub(crate) const PENDING: u32 = u32::MAX;
+
+/// Whether a subscription at this position hears its topic.
+pub(crate) fn is_active(position: u32) -> bool {
+    position & INACTIVE == 0
+}
 /// Set in entries that are indices into the arena.
 const SPILLED: u32 = 1 << 31;
 
@@ -53,6 +63,8 @@ struct Spill {
 #[derive(Default)]
 pub(crate) struct Subscriptions {
     spills: Slab<Spill>,
+    /// Attendances begun, modulo what fits.
+    attendances: u32,
 }
 
 impl Subscriptions {
@@ -66,6 +78,12 @@ impl Subscriptions {
         let spill = Spill { slot, topic, position: PENDING, next: held.spill };
         let index = u32::try_from(self.spills.insert(spill)).ok().filter(|index| *index < SPILLED);
         held.spill = index.expect("connections times subscriptions is limited, far below 2^31");
+    }
+
+    /// A number for an attendance: the position of the subscription until the home answers to that number.
+    pub(crate) fn begin_attendance(&mut self) -> u32 {
+        self.attendances = (self.attendances + 1) % (PENDING - INACTIVE);
+        INACTIVE | self.attendances
     }
 
     /// The subscription to a topic: its entry and its position.
@@ -167,5 +185,18 @@ mod tests {
         );
         while subscriptions.pop(&mut held).is_some() {}
         assert_eq!((held.len(), subscriptions.spills.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_attendance_is_numbered_as_no_position_and_not_as_pending() {
+        let mut subscriptions = Subscriptions::default();
+        let first = subscriptions.begin_attendance();
+        assert_ne!(first, subscriptions.begin_attendance());
+        subscriptions.attendances = PENDING - INACTIVE - 2;
+        for _ in 0..3 {
+            let number = subscriptions.begin_attendance();
+            assert!(!is_active(number) && number != PENDING, "{number:x}");
+        }
+        assert!(is_active(0) && is_active((1 << 24) - 1) && !is_active(PENDING));
     }
 }

@@ -117,6 +117,12 @@ struct Gather {
 }
 
 impl Gathers {
+    /// How many wait.
+    #[cfg(test)]
+    pub(in super::super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether another request may wait. Frees the places of those that nobody waits for any more.
     pub(super) fn has_room(&mut self, unix_seconds: u64) -> Result<(), usize> {
         let is_forgotten =

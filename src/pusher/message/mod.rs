@@ -18,9 +18,11 @@ use serde_json::value::RawValue;
 
 use super::error::{ClientError, SubscriptionError};
 
+mod nested;
 mod presence;
 mod users;
 
+use self::nested::write_nested;
 pub use presence::{write_cache_miss, write_subscription_count};
 pub(super) use presence::{write_member_added, write_member_removed, write_presence_succeeded};
 pub(super) use users::write_watchlist_events;
@@ -267,10 +269,12 @@ pub fn write_connection_established(
     socket_id: impl fmt::Display,
     activity_timeout_seconds: u32,
 ) {
-    let data =
-        format!(r#"{{"socket_id":"{socket_id}","activity_timeout":{activity_timeout_seconds}}}"#);
     out.extend_from_slice(br#"{"event":"pusher:connection_established","data":"#);
-    write_string(out, &data);
+    write_nested(out, |data| {
+        data.display(format_args!(
+            r#"{{"socket_id":"{socket_id}","activity_timeout":{activity_timeout_seconds}}}"#
+        ));
+    });
     out.push(b'}');
 }
 
@@ -286,50 +290,60 @@ pub fn write_subscription_succeeded(out: &mut Vec<u8>, channel: &str) {
 /// Writes that a subscription was refused. It reaches the channel's own error handler in a client, which the
 /// `pusher:error` of [`write_subscription_refused`] does not.
 pub fn write_subscription_error(out: &mut Vec<u8>, channel: &str, error: &SubscriptionError) {
-    let mut data = Vec::from(&br#"{"type":"#[..]);
-    write_string(&mut data, error.type_name());
-    data.extend_from_slice(br#","error":"#);
-    write_string(&mut data, &error.to_string());
-    data.extend_from_slice(format!(r#","status":{}}}"#, error.status()).as_bytes());
+    write_subscription_error_head(out, error);
+    write_channel(out, channel);
+}
+
+/// As [`write_subscription_error`], up to the channel.
+pub(super) fn write_subscription_error_head(out: &mut Vec<u8>, error: &SubscriptionError) {
     out.extend_from_slice(br#"{"event":"pusher:subscription_error","data":"#);
-    write_string(out, &String::from_utf8_lossy(&data));
+    write_nested(out, |data| {
+        data.display(format_args!(r#"{{"type":"{}","error":"#, error.type_name()));
+        data.displayed_string(error);
+        data.display(format_args!(r#","status":{}}}"#, error.status()));
+    });
+}
+
+/// Writes the `pusher:error` that goes with a [`write_subscription_error`].
+pub fn write_subscription_refused(out: &mut Vec<u8>, channel: &str, error: &SubscriptionError) {
+    write_subscription_refused_head(out, error);
+    write_channel(out, channel);
+}
+
+/// As [`write_subscription_refused`], up to the channel.
+pub(super) fn write_subscription_refused_head(out: &mut Vec<u8>, error: &SubscriptionError) {
+    write_error_head(out, error.code().0, error);
+}
+
+/// Writes the channel and the end of a message.
+pub(super) fn write_channel(out: &mut Vec<u8>, channel: &str) {
     out.extend_from_slice(br#","channel":"#);
     write_string(out, channel);
     out.push(b'}');
 }
 
-/// Writes the `pusher:error` that goes with a [`write_subscription_error`].
-pub fn write_subscription_refused(out: &mut Vec<u8>, channel: &str, error: &SubscriptionError) {
-    write_error_frame(out, error.code().0, &error.to_string(), Some(channel));
-}
-
 /// Writes an error, with the channel it is about if it is about one.
 pub fn write_error(out: &mut Vec<u8>, error: &ClientError, channel: Option<&str>) {
-    write_error_frame(out, error.code().0, &error.to_string(), channel);
+    write_error_head(out, error.code().0, error);
+    match channel {
+        Some(channel) => write_channel(out, channel),
+        None => out.push(b'}'),
+    }
 }
 
 /// Writes that a client is on a channel already. Pusher Channels has no code for that.
 pub fn write_existing_subscription(out: &mut Vec<u8>, channel: &str) {
-    let message = format!("Existing subscription to channel {channel}");
-    write_error_frame(out, "null", &message, Some(channel));
+    write_error_head(out, "null", format_args!("Existing subscription to channel {channel}"));
+    write_channel(out, channel);
 }
 
-fn write_error_frame(
-    out: &mut Vec<u8>,
-    code: impl fmt::Display,
-    message: &str,
-    channel: Option<&str>,
-) {
-    let mut data = Vec::from(format!(r#"{{"code":{code},"message":"#));
-    write_string(&mut data, message);
-    data.push(b'}');
+fn write_error_head(out: &mut Vec<u8>, code: impl fmt::Display, message: impl fmt::Display) {
     out.extend_from_slice(br#"{"event":"pusher:error","data":"#);
-    write_string(out, &String::from_utf8_lossy(&data));
-    if let Some(channel) = channel {
-        out.extend_from_slice(br#","channel":"#);
-        write_string(out, channel);
-    }
-    out.push(b'}');
+    write_nested(out, |data| {
+        data.display(format_args!(r#"{{"code":{code},"message":"#));
+        data.displayed_string(message);
+        data.raw("}");
+    });
 }
 
 /// The data of an event that a back end published.

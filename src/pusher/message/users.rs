@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::super::error::ClientError;
 use super::super::watchlist::States;
+use super::nested::write_nested;
 use super::{OwnedOrBorrowed, Text, parse, write_string};
 
 /// A wish to be known as a user.
@@ -45,24 +46,23 @@ pub fn write_signin_success(out: &mut Vec<u8>, user_data: &str) {
 
 /// Writes who of a watchlist is online and who is not; of what nobody is, nothing.
 pub(in super::super) fn write_watchlist_events(out: &mut Vec<u8>, states: &States) {
-    let mut data = Vec::from(&br#"{"events":["#[..]);
     let named = [("online", &states.online), ("offline", &states.offline)];
-    for (index, (name, users)) in named.iter().filter(|(_, users)| !users.is_empty()).enumerate() {
-        if index > 0 {
-            data.push(b',');
-        }
-        data.extend_from_slice(format!(r#"{{"name":"{name}","user_ids":["#).as_bytes());
-        for (index, user) in users.iter().enumerate() {
-            if index > 0 {
-                data.push(b',');
-            }
-            write_string(&mut data, user);
-        }
-        data.extend_from_slice(b"]}");
-    }
-    data.extend_from_slice(b"]}");
     out.extend_from_slice(br#"{"event":"pusher_internal:watchlist_events","data":"#);
-    write_string(out, &String::from_utf8_lossy(&data));
+    write_nested(out, |data| {
+        data.raw(r#"{"events":["#);
+        for (index, (name, users)) in
+            named.iter().filter(|(_, users)| !users.is_empty()).enumerate()
+        {
+            data.raw(if index > 0 { "," } else { "" });
+            data.display(format_args!(r#"{{"name":"{name}","user_ids":["#));
+            for (index, user) in users.iter().enumerate() {
+                data.raw(if index > 0 { "," } else { "" });
+                data.string(user);
+            }
+            data.raw("]}");
+        }
+        data.raw("]}");
+    });
     out.push(b'}');
 }
 

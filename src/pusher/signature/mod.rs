@@ -36,11 +36,11 @@ pub fn user_signature(secret: &str, socket_id: &str, user_data: &str) -> String 
     hex(&mac(secret, &[socket_id, "::user::", user_data]).finalize().into_bytes())
 }
 
-/// Checks the `auth` of a subscription: `‹app key›:‹hex›`.
+/// Checks the `auth` of a subscription: `‹app key›:‹hex›`. Allocates nothing, as every check here of what a client sends.
 pub fn verify_channel(
     credentials: Credentials<'_>,
     auth: &str,
-    socket_id: &str,
+    socket_id: impl fmt::Display,
     channel: &str,
     channel_data: Option<&str>,
 ) -> Result<(), AuthError> {
@@ -52,10 +52,11 @@ pub fn verify_channel(
 pub fn verify_user(
     credentials: Credentials<'_>,
     auth: &str,
-    socket_id: &str,
+    socket_id: impl fmt::Display,
     user_data: &str,
 ) -> Result<(), AuthError> {
-    verify_auth(credentials.key, auth, mac(credentials.secret, &[socket_id, "::user::", user_data]))
+    let signed = mac_of(credentials.secret, format_args!("{socket_id}::user::{user_data}"));
+    verify_auth(credentials.key, auth, signed)
 }
 
 /// What an application signs with.
@@ -152,15 +153,17 @@ impl SignedRequest<'_> {
     /// A body without `body_md5` would be a body that nobody signed. The other way round is fine: the Python SDK
     /// sends the MD5 of nothing with each GET.
     fn check_body(&self, parameters: &Parameters<'_>) -> Result<(), RequestError> {
-        let computed = || hex(&Md5::digest(self.body));
-        match parameters.find("body_md5") {
-            None if self.body.is_empty() => Ok(()),
-            None => Err(RequestError::BodyNotSigned { bytes: self.body.len() }),
-            Some(sent) if sent.eq_ignore_ascii_case(&computed()) => Ok(()),
-            Some(sent) => {
-                Err(RequestError::BodyMd5 { sent: sent.to_owned(), computed: computed() })
-            }
+        let sent = match parameters.find("body_md5") {
+            None if self.body.is_empty() => return Ok(()),
+            None => return Err(RequestError::BodyNotSigned { bytes: self.body.len() }),
+            Some(sent) => sent,
+        };
+        let computed = Md5::digest(self.body);
+        let digits = sent.bytes().map(|byte| byte.to_ascii_lowercase());
+        if digits.eq(computed.iter().copied().flat_map(hex_digits)) {
+            return Ok(());
         }
+        Err(RequestError::BodyMd5 { sent: sent.to_owned(), computed: hex(&computed) })
     }
 
     fn check_signature(
@@ -171,19 +174,33 @@ impl SignedRequest<'_> {
     ) -> Result<(), RequestError> {
         let signature = require(parameters, "auth_signature")?;
         let paths = self.paths(prefix);
-        let digest = unhex(signature).unwrap_or_default();
-        for spelling in [Spelling::Form, Spelling::Plus, Spelling::Raw] {
-            let parameters = Parameters::read(self.query, spelling);
-            for path in &paths {
-                let signed = request_string(self.method, path, &parameters.pairs());
-                if mac(secret, &[&signed]).verify_slice(&digest).is_ok() {
-                    return Ok(());
-                }
-            }
+        if let Some(digest) = unhex(signature)
+            && (self.has_mac(&digest, parameters, &paths, secret)
+                || [Spelling::Plus, Spelling::Raw].into_iter().any(|spelling| {
+                    let parameters = Parameters::read(self.query, spelling);
+                    self.has_mac(&digest, &parameters, &paths, secret)
+                }))
+        {
+            return Ok(());
         }
         let path = paths.first().map_or("", |path| path.as_ref());
-        let signed = request_string(self.method, path, &parameters.pairs());
-        Err(RequestError::Signature { signed })
+        let pairs: Vec<_> = parameters.pairs().collect();
+        Err(RequestError::Signature { signed: request_string(self.method, path, &pairs) })
+    }
+
+    /// Whether that is the HMAC of the request, with one of the paths.
+    fn has_mac(
+        &self,
+        digest: &[u8; 32],
+        parameters: &Parameters<'_>,
+        paths: &[Cow<'_, str>],
+        secret: &str,
+    ) -> bool {
+        let pairs = signed_pairs(parameters.pairs());
+        paths.iter().any(|path| {
+            let text = RequestText { method: self.method, path, pairs: &pairs };
+            mac_of(secret, text).verify_slice(digest).is_ok()
+        })
     }
 
     /// The spellings of the path, the usual one first.
@@ -333,23 +350,45 @@ impl std::error::Error for RequestError {}
 
 /// The text that an API request is signed over. Names are lower-cased, the pairs sorted by name.
 pub fn request_string(method: &str, path: &str, query: &[(&str, &str)]) -> String {
-    let mut pairs: Vec<(String, &str)> =
-        query.iter().map(|&(name, value)| (name.to_lowercase(), value)).collect();
+    let pairs = signed_pairs(query.iter().copied());
+    RequestText { method, path, pairs: &pairs }.to_string()
+}
+
+/// What of a query is signed: in a list of its own, because it is sorted.
+fn signed_pairs<'q>(
+    query: impl ExactSizeIterator<Item = (&'q str, &'q str)>,
+) -> Vec<(Cow<'q, str>, &'q str)> {
+    let mut pairs = Vec::with_capacity(query.len());
+    let lower = |name: &'q str| match name
+        .bytes()
+        .any(|byte| !byte.is_ascii() || byte.is_ascii_uppercase())
+    {
+        true => Cow::Owned(name.to_lowercase()),
+        false => Cow::Borrowed(name),
+    };
+    pairs.extend(query.map(|(name, value)| (lower(name), value)));
     pairs.retain(|(name, _)| name != "auth_signature");
     pairs.sort_by(|one, other| one.0.cmp(&other.0));
-    let mut text = method.to_uppercase();
-    text.push('\n');
-    text.push_str(path);
-    for (index, (name, value)) in pairs.iter().enumerate() {
-        text.push(if index == 0 { '\n' } else { '&' });
-        text.push_str(name);
-        text.push('=');
-        text.push_str(value);
+    pairs
+}
+
+/// The text of a request, written wherever it is needed: most often into a HMAC and nowhere else.
+struct RequestText<'a> {
+    method: &'a str,
+    path: &'a str,
+    pairs: &'a [(Cow<'a, str>, &'a str)],
+}
+
+impl fmt::Display for RequestText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.method.chars().flat_map(char::to_uppercase).try_for_each(|c| f.write_char(c))?;
+        write!(f, "\n{}\n", self.path)?;
+        for (index, (name, value)) in self.pairs.iter().enumerate() {
+            let and = if index == 0 { "" } else { "&" };
+            write!(f, "{and}{name}={value}")?;
+        }
+        Ok(())
     }
-    if pairs.is_empty() {
-        text.push('\n');
-    }
-    text
 }
 
 /// The signature of an API request, in hex. Values are given decoded.
@@ -393,13 +432,15 @@ pub fn signed_query(
 /// An empty `channel_data` is as good as none: signers append nothing then.
 fn channel_mac(
     secret: &str,
-    socket_id: &str,
+    socket_id: impl fmt::Display,
     channel: &str,
     channel_data: Option<&str>,
 ) -> Hmac<Sha256> {
     match channel_data {
-        Some(data) if !data.is_empty() => mac(secret, &[socket_id, ":", channel, ":", data]),
-        _ => mac(secret, &[socket_id, ":", channel]),
+        Some(data) if !data.is_empty() => {
+            mac_of(secret, format_args!("{socket_id}:{channel}:{data}"))
+        }
+        _ => mac_of(secret, format_args!("{socket_id}:{channel}")),
     }
 }
 
@@ -412,7 +453,7 @@ fn verify_auth(key: &str, auth: &str, signed: Hmac<Sha256>) -> Result<(), AuthEr
     if got != key {
         return Err(AuthError::Key);
     }
-    let digest = unhex(signature).filter(|digest| digest.len() == 32).ok_or(AuthError::Shape)?;
+    let digest = unhex(signature).ok_or(AuthError::Shape)?;
     // Constant time: how much of a guess was right must not show.
     signed.verify_slice(&digest).map_err(|_| AuthError::Signature)
 }
@@ -426,27 +467,46 @@ fn mac(secret: &str, parts: &[&str]) -> Hmac<Sha256> {
     mac
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
+/// Of a text that need not be put together anywhere.
+fn mac_of(secret: &str, text: impl fmt::Display) -> Hmac<Sha256> {
+    struct Into(Hmac<Sha256>);
+    impl fmt::Write for Into {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.update(text.as_bytes());
+            Ok(())
+        }
     }
-    text
+    let mut into = Into(mac(secret, &[]));
+    // A HMAC takes whatever is written.
+    let _ = write!(into, "{text}");
+    into.0
 }
 
-/// Lower-case digits alone: two spellings of one signature would be one too many.
-fn unhex(text: &str) -> Option<Vec<u8>> {
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().copied().flat_map(hex_digits).map(char::from).collect()
+}
+
+fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
+/// 64 lower-case digits alone: two spellings of one signature would be one too many.
+fn unhex(text: &str) -> Option<[u8; 32]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
         _ => None,
     };
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
+    if !rest.is_empty() || pairs.len() != 32 {
         return None;
     }
-    pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
+    let mut digest = [0; 32];
+    for (byte, &[high, low]) in digest.iter_mut().zip(pairs) {
+        *byte = digit(high)? << 4 | digit(low)?;
+    }
+    Some(digest)
 }
 
 #[cfg(test)]

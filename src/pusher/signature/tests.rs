@@ -30,7 +30,7 @@ fn check_get(change: impl Fn(String) -> String, expected: Result<(), RequestErro
     let text = request_string(
         "GET",
         "/apps/3/channels",
-        &Parameters::read(&query, Spelling::Form).pairs(),
+        &Parameters::read(&query, Spelling::Form).pairs().collect::<Vec<_>>(),
     );
     assert_eq!(verify("GET", "/apps/3/channels", &signed(&text, &query), ""), expected, "{query}");
 }
@@ -186,7 +186,11 @@ fn the_string_to_sign_sorts_lowers_and_leaves_the_signature_out() {
 
 #[test]
 fn a_body_must_have_its_md5_in_the_signed_query() {
-    let text = request_string("POST", "/p", &Parameters::read(&auth(), Spelling::Form).pairs());
+    let text = request_string(
+        "POST",
+        "/p",
+        &Parameters::read(&auth(), Spelling::Form).pairs().collect::<Vec<_>>(),
+    );
     let query = signed(&text, &auth());
     assert_eq!(verify("POST", "/p", &query, "{}"), Err(RequestError::BodyNotSigned { bytes: 2 }));
     assert_eq!(verify("POST", "/p", &query, ""), Ok(()));
@@ -218,14 +222,17 @@ fn paths_are_tried_raw_and_decoded_with_and_without_the_prefix() {
         "/apps/3/users/a%20b/x",
         "/apps/3/users/a b/x",
     ] {
-        let text =
-            request_string("GET", signed_path, &Parameters::read(&auth(), Spelling::Form).pairs());
+        let text = request_string(
+            "GET",
+            signed_path,
+            &Parameters::read(&auth(), Spelling::Form).pairs().collect::<Vec<_>>(),
+        );
         assert_eq!(verify("GET", path, &signed(&text, &auth()), ""), Ok(()), "{signed_path}");
     }
     let text = request_string(
         "GET",
         "/apps/3/users/b/x",
-        &Parameters::read(&auth(), Spelling::Form).pairs(),
+        &Parameters::read(&auth(), Spelling::Form).pairs().collect::<Vec<_>>(),
     );
     assert!(verify("GET", path, &signed(&text, &auth()), "").is_err());
 }
@@ -353,4 +360,43 @@ proptest::proptest! {
         assert_eq!(request.verify(credentials, "", CLOCK), Ok(()));
         assert!(SignedRequest { query: &query, ..request }.verify(credentials, "/p", CLOCK).is_err());
     }
+}
+
+fn check_allocations(what: &str, check: impl FnOnce(), expected: u64) {
+    assert_eq!(allocation_counter::measure(check).count_total, expected, "{what}");
+}
+
+#[test]
+fn nothing_is_allocated_to_check_what_a_client_signed() {
+    let socket = crate::SocketId { conn: crate::ConnId::new(1, 7, 3), entropy: 4_000_000_000 };
+    let data = r#"{"user_id":"7"}"#;
+    let name = socket.to_string();
+    let signature = channel_signature(APP.secret, &name, "presence-a", Some(data));
+    let right = format!("{}:{signature}", APP.key);
+    let wrong = format!("{}:{}", APP.key, "0".repeat(64));
+    for (auth, expected) in
+        [(right, Ok(())), (wrong, Err(AuthError::Signature)), ("x:1".into(), Err(AuthError::Key))]
+    {
+        let verify = || {
+            assert_eq!(verify_channel(APP, &auth, socket, "presence-a", Some(data)), expected);
+        };
+        check_allocations(&auth, verify, 0);
+    }
+    let right = format!("{}:{}", APP.key, user_signature(APP.secret, &name, data));
+    check_allocations("a user", || assert_eq!(verify_user(APP, &right, socket, data), Ok(())), 0);
+}
+
+#[test]
+fn the_hmac_of_a_request_allocates_nothing_and_the_check_three_lists() {
+    let body = br#"{"name":"n","channel":"c","data":"d"}"#;
+    let query = signed_query(APP, "POST", "/apps/1/events", body, NOW);
+    let request = SignedRequest { method: "POST", path: "/apps/1/events", query: &query, body };
+    let parameters = Parameters::read(&query, Spelling::Form);
+    let pairs = signed_pairs(parameters.pairs());
+    let text = RequestText { method: request.method, path: request.path, pairs: &pairs };
+    let digest = unhex(parameters.find("auth_signature").unwrap()).unwrap();
+    let verify = || assert!(mac_of(APP.secret, text).verify_slice(&digest).is_ok());
+    check_allocations("the HMAC", verify, 0);
+    // The parameters, the same in order, the spellings of the path.
+    check_allocations("all", || assert_eq!(request.verify(APP, "", CLOCK), Ok(())), 3);
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  Config ─┬─▶ Apps, pusher::Options ─▶ Pusher ◀─ Dashboard (if it is served)
+//!          ├─▶ webhook targets ─▶ Webhooks, told by Pusher and Directory
 //!          └─▶ engine Options ─▶ Server::bind_with ─▶ run_with: one Pusher and one Directory per core
 //!
 //!  Config again ─▶ Reloader ─▶ Apps, for each core; then every connection is reviewed
@@ -18,6 +19,7 @@ use crate::config::{Changes, Config, ConfigErrors};
 use crate::dashboard::{self, Dashboard};
 use crate::pusher::{self, Apps, AppsError, Directory, Incoming, Pusher, Reload};
 use crate::server::{Reviewer, Server, Stopper};
+use crate::webhooks::Webhooks;
 
 /// The Pusher server, bound and not running yet.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct App {
     incoming: Vec<Incoming>,
     pusher: Arc<pusher::Options>,
     dashboard: Arc<dashboard::Options>,
+    webhooks: Webhooks,
 }
 
 impl App {
@@ -47,8 +50,11 @@ impl App {
             },
             now: unix_seconds,
         });
+        let (options, targets) = (config.webhook_options(), config.webhook_targets());
+        let webhooks = Webhooks::start(options, targets, server.metrics())
+            .map_err(|error| StartError::Invalid { error })?;
         let pusher = Arc::new(config.pusher_options());
-        Ok(Self { server, apps, incoming: Vec::new(), pusher, dashboard })
+        Ok(Self { server, apps, incoming: Vec::new(), pusher, dashboard, webhooks })
     }
 
     /// Where it listens.
@@ -77,21 +83,27 @@ impl App {
             apps,
             is_page_served: Arc::clone(&self.dashboard.is_served),
             reviewer: self.server.reviewer(),
+            webhooks: self.webhooks.clone(),
         }
     }
 
     /// Runs until it is stopped.
     pub fn run(self) -> io::Result<()> {
-        let Self { server, apps, incoming, pusher, dashboard } = self;
-        server.run_with(move |core| {
+        let Self { server, apps, incoming, pusher, dashboard, webhooks } = self;
+        let observer = webhooks.clone();
+        let result = server.run_with(move |core| {
             let handler = Pusher::new(Arc::clone(&apps), Arc::clone(&pusher))
-                .with_pages(Box::new(Dashboard::new(Arc::clone(&dashboard))));
+                .with_pages(Box::new(Dashboard::new(Arc::clone(&dashboard))))
+                .with_observer(Box::new(observer.clone()));
             let handler = match incoming.get(core) {
                 Some(incoming) => handler.with_incoming(incoming.clone()),
                 None => handler,
             };
-            (handler, Directory::new(Arc::clone(&apps), &pusher))
-        })
+            let directory = Directory::new(Arc::clone(&apps), &pusher);
+            (handler, directory.with_observer(Box::new(observer.clone())))
+        });
+        webhooks.stop();
+        result
     }
 }
 
@@ -105,6 +117,7 @@ pub struct Reloader {
     apps: Reload,
     is_page_served: Arc<AtomicBool>,
     reviewer: Reviewer,
+    webhooks: Webhooks,
 }
 
 /// What a reload has done.
@@ -139,6 +152,7 @@ impl Reloader {
     /// bring clients back, who must find everything new.
     fn put_in_force(&self) {
         self.is_page_served.store(self.config.has_dashboard(), Ordering::Relaxed);
+        self.webhooks.replace(self.config.webhook_targets());
         self.reviewer.review();
     }
 }

@@ -26,6 +26,7 @@
 //! | ENGINE | [`reactor`] | one mio loop per core: sockets, time, memory |
 //! | ENGINE | [`server`] | [`Server`]: cores, pinning, shutdown; [`Publisher`] for other threads |
 //! | PROTOCOL | `pusher` | the Pusher protocol as a [`Handler`]; behind the feature `pusher` |
+//! | AROUND | `dashboard`, `webhooks` | the page at `/`; what happens on channels, told to back ends; behind the feature `pusher` |
 //! | ASSEMBLY | `config`, `app`, `cli` | settings, the place where rooms meet, the command; behind the feature `pusher` |
 //!
 //! A room imports only from rooms above it in this table, and from `metrics`, which is a leaf.
@@ -47,6 +48,8 @@ pub mod config;
 pub mod dashboard;
 #[cfg(feature = "pusher")]
 pub mod pusher;
+#[cfg(feature = "pusher")]
+pub mod webhooks;
 
 pub use fanout::conn_id::{ConnId, SocketId, SocketIdError};
 pub use fanout::directory::{Announcer, Directory, Keep};

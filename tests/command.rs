@@ -179,6 +179,28 @@ fn check_says_what_is_in_force_and_from_where() {
 }
 
 #[test]
+fn check_shows_the_webhooks_of_an_app_and_nothing_secret() {
+    let place = Place::new().with(
+        "stentor.toml",
+        "[[apps]]\nid = \"1\"\nkey = \"k\"\nsecret = \"hush-1\"\n[[apps.webhooks]]\n\
+         url = \"https://example.com/hooks?token=hush-2\"\nevents = [\"cache_miss\"]\n\
+         headers = { \"X-My\" = \"hush-3\" }\n[webhooks]\nwindow = 10\n",
+    );
+    let ran = place.run(&["check"]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    let line = |name: &str| ran.out.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    let url = line("apps.webhooks.url");
+    assert!(
+        url.contains("https://example.com/hooks?…") && url.ends_with("stentor.toml:5"),
+        "{url}"
+    );
+    assert!(line("apps.webhooks.events").ends_with(" cache_miss"), "{ran:#?}");
+    assert!(line("apps.webhooks.headers").ends_with(" X-My: (hidden)"), "{ran:#?}");
+    assert!(line("webhooks.window").ends_with("stentor.toml:10"), "{ran:#?}");
+    assert!(!ran.out.contains("hush"), "{ran:#?}");
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest_with_its_line() {
     let place = Place::new().with("stentor.toml", "[server]\nprot = 1\n");
     check(
@@ -427,6 +449,31 @@ fn a_reload_changes_the_apps_and_keeps_the_connections() {
     check(&place, &with("hush-9"), 0, "{}", "");
     stays.expect("hi");
     drop((stays, listen("k3")));
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn webhooks_go_where_a_reload_says() {
+    let (back_end, served) = answer_once("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let place = Place::new().with("stentor.toml", &apps_file(&[("1", "k1", "hush-1")], ""));
+    let (server, port) = serve(&place);
+    let with_target = format!(
+        "{}[[apps.webhooks]]\nurl = \"http://{back_end}/\"\nevents = [\"channel_occupied\"]\n",
+        apps_file(&[("1", "k1", "hush-1")], "")
+    );
+    std::fs::write(place.0.join("stentor.toml"), with_target).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    let line = server.expect("reloaded: ");
+    assert!(line.ends_with("reloaded: changed app 1 (webhooks)"), "{line}");
+    let listen = ["listen", "news", "--key", "k1", "--url", &format!("http://127.0.0.1:{port}")];
+    let listener = Running::start(place.command(&listen));
+    let (tell, told) = channel();
+    thread::spawn(move || tell.send(served.join()));
+    let request = told.recv_timeout(PATIENCE).expect("the webhook comes").unwrap();
+    let events = r#""events":[{"name":"channel_occupied","channel":"news"}]"#;
+    assert!(request.contains(events), "{request}");
+    drop(listener);
     server.signal(rustix::process::Signal::TERM);
     assert_eq!(server.end(), Some(0));
 }

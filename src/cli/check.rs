@@ -19,6 +19,7 @@ fn report(config: &Config) -> String {
     for app in config.app_settings() {
         text.push('\n');
         add_settings(&mut text, app);
+        add_webhooks(&mut text, app);
     }
     if !config.notes().is_empty() {
         text.push_str("\nWorth knowing:\n");
@@ -39,6 +40,24 @@ fn report(config: &Config) -> String {
 fn add_settings(text: &mut String, settings: &Settings) {
     for (key, setting) in settings.iter() {
         let _ = writeln!(text, "{:<31} {:<20} {}", key.name, shown(key, setting), setting.origin);
+    }
+}
+
+fn add_webhooks(text: &mut String, settings: &Settings) {
+    for webhook in settings.webhooks() {
+        let (target, origin) = (&webhook.target, &webhook.origin);
+        let mut parts = vec![format!("{:<31} {:<20} {origin}", "apps.webhooks.url", target.url)];
+        let events: Vec<_> = target.events.iter().map(|kind| kind.name()).collect();
+        parts.push(format!("{:<31} {}", "apps.webhooks.events", events.join(" ")));
+        let (prefix, suffix) = (&target.channel_prefix, &target.channel_suffix);
+        parts.push(format!("{:<31} {prefix:?}", "apps.webhooks.channel_prefix"));
+        parts.push(format!("{:<31} {suffix:?}", "apps.webhooks.channel_suffix"));
+        // What headers say is often a secret.
+        let names = target.headers.iter().map(|(name, _)| format!("{name}: (hidden)"));
+        parts.extend(names.map(|header| format!("{:<31} {header}", "apps.webhooks.headers")));
+        for part in parts {
+            let _ = writeln!(text, "{part}");
+        }
     }
 }
 

@@ -9,6 +9,8 @@
 //! id = "1"
 //! key = "…"
 //! secret = "…"
+//! [[apps.webhooks]]
+//! url = "https://example.com/webhooks"
 //! ```
 
 use std::collections::BTreeSet;
@@ -20,15 +22,23 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigError;
 use super::keys::{KEYS, Key};
 use super::nearest::nearest;
-use super::settings::{Entry, Origin, Setting};
+use super::settings::{Entry, Origin, Setting, Webhook};
+use super::webhooks;
 
 /// What a file says.
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub(super) server: Vec<Entry>,
     /// `None` if it says nothing about apps.
-    pub(super) apps: Option<Vec<Vec<Entry>>>,
+    pub(super) apps: Option<Vec<FileApp>>,
     pub(super) errors: Vec<ConfigError>,
+}
+
+/// What a file says about one app.
+#[derive(Debug)]
+pub(super) struct FileApp {
+    pub(super) entries: Vec<Entry>,
+    pub(super) webhooks: Vec<Webhook>,
 }
 
 /// Reads a file's text. Everything wrong is found, not just the first.
@@ -45,14 +55,15 @@ pub(super) fn parse(path: &Path, text: &str) -> File {
     reader.file
 }
 
-struct Reader<'f> {
+/// Where a file is read. What is wrong with it is gathered here.
+pub(super) struct Reader<'f> {
     path: &'f Path,
-    text: &'f str,
-    file: File,
+    pub(super) text: &'f str,
+    pub(super) file: File,
 }
 
 impl Reader<'_> {
-    fn origin(&self, at: usize) -> Origin {
+    pub(super) fn origin(&self, at: usize) -> Origin {
         let before = self.text.as_bytes().get(..at).unwrap_or_default();
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
         Origin::File { path: self.path.to_owned(), line }
@@ -93,13 +104,15 @@ impl Reader<'_> {
                 self.wrong_shape(at, "`apps` is a list of tables: write [[apps]] before each app");
                 continue;
             };
+            let webhooks = fields.iter().find(|(name, _)| name.get_ref() == webhooks::TABLE);
+            let webhooks = webhooks.map(|(_, list)| webhooks::read(self, list));
             let entries = self.read_fields("apps", fields);
             for field in ["id", "key", "secret"] {
                 if !fields.iter().any(|(name, _)| name.get_ref() == field) {
                     self.file.errors.push(ConfigError::Missing { field, origin: self.origin(at) });
                 }
             }
-            list.push(entries);
+            list.push(FileApp { entries, webhooks: webhooks.unwrap_or_default() });
         }
         if list.is_empty() && self.file.errors.is_empty() {
             self.wrong_shape(
@@ -113,6 +126,9 @@ impl Reader<'_> {
     fn read_fields(&mut self, table: &str, fields: &DeTable<'_>) -> Vec<Entry> {
         let mut entries = Vec::new();
         for (name, value) in fields {
+            if table == "apps" && name.get_ref() == webhooks::TABLE {
+                continue;
+            }
             let origin = self.origin(name.span().start);
             let Some(key) = Key::named(&format!("{table}.{}", name.get_ref())) else {
                 self.unknown_in_table(table, name.get_ref(), origin);
@@ -131,7 +147,7 @@ impl Reader<'_> {
         entries
     }
 
-    fn wrong_shape(&mut self, at: usize, message: &str) {
+    pub(super) fn wrong_shape(&mut self, at: usize, message: &str) {
         self.file
             .errors
             .push(ConfigError::Syntax { origin: self.origin(at), message: message.to_owned() });

@@ -56,6 +56,7 @@ impl Key {
         match self.table() {
             "apps" => format!("STENTOR_APP_{field}"),
             "dashboard" => format!("STENTOR_DASHBOARD_{field}"),
+            "webhooks" => format!("STENTOR_WEBHOOKS_{field}"),
             _ => format!("STENTOR_{field}"),
         }
     }
@@ -120,6 +121,16 @@ pub const KEYS: &[Key] = &[
     Key::new("limits.read_buffer_bytes", bytes(4 * KIB, 64 * MIB), "512 KiB"),
     Key::new("limits.flush_slice", count(1, 1_000_000), "512"),
     Key::new("limits.accept_slice", count(1, 1_000_000), "256"),
+    Key::new("webhooks.queue", count(1, 10_000_000), "10000"),
+    Key::new("webhooks.bytes", bytes(64 * KIB, 64 * 1024 * MIB), "64 MiB"),
+    Key::new("webhooks.lane", count(1, 10_000_000), "10000"),
+    Key::new("webhooks.batch", count(1, 10_000), "100"),
+    Key::new("webhooks.window", Kind::Milliseconds { least: 0, most: 60_000 }, "50"),
+    Key::new("webhooks.timeout", seconds(1, 300), "10"),
+    Key::new("webhooks.retry_for", seconds(0, DAY), "300"),
+    Key::new("webhooks.grace", seconds(0, 3600), "3"),
+    Key::new("webhooks.threads", count(2, 1024), "16"),
+    Key::new("webhooks.stop_within", seconds(0, 300), "5"),
     Key::new("apps.id", Kind::Name, "1").reverb("REVERB_APP_ID"),
     Key::new("apps.key", Kind::Name, "app-key").reverb("REVERB_APP_KEY"),
     Key::new("apps.secret", Kind::Name, "app-secret").reverb("REVERB_APP_SECRET"),

@@ -18,6 +18,7 @@ mod nearest;
 mod reload;
 pub mod settings;
 pub mod value;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use crate::pusher::{App, DuplicateSubscription, OverQuota, UserCountElsewhere, VacantUsers};
 use crate::reactor::options::{Options, Patience};
 use crate::ws::CloseCode;
-use crate::{http, pusher, ws};
+use crate::{http, pusher, webhooks as hooks, ws};
 
 use environment::Variables;
 use keys::{KEYS, Key};
@@ -179,6 +180,39 @@ impl Config {
         }
     }
 
+    /// What the webhooks are told, besides their targets.
+    pub fn webhook_options(&self) -> hooks::Options {
+        let number = |name: &str| self.server.number(name).unwrap_or_default();
+        let seconds = |name: &str| Duration::from_secs(number(name));
+        hooks::Options {
+            queue: self.server.size("webhooks.queue"),
+            bytes: self.server.size("webhooks.bytes"),
+            lane: self.server.size("webhooks.lane"),
+            batch: self.server.size("webhooks.batch"),
+            window: Duration::from_millis(number("webhooks.window")),
+            timeout: seconds("webhooks.timeout"),
+            retry_for: seconds("webhooks.retry_for"),
+            grace: seconds("webhooks.grace"),
+            threads: self.server.size("webhooks.threads"),
+            stop_within: seconds("webhooks.stop_within"),
+        }
+    }
+
+    /// Where the webhooks of all apps that are served go.
+    pub fn webhook_targets(&self) -> Vec<hooks::Target> {
+        let mut targets = Vec::new();
+        for settings in self.apps.iter().filter(|app| app.switch("apps.enabled").unwrap_or(true)) {
+            let app = app(settings);
+            targets.extend(settings.webhooks().iter().map(|webhook| hooks::Target {
+                app: app.id.clone(),
+                key: app.key.clone(),
+                secret: app.secret.clone(),
+                ..webhook.target.clone()
+            }));
+        }
+        targets
+    }
+
     /// What the engine is told. A message may be as long as the app that allows the longest says, and a connection on as
     /// many channels.
     pub fn engine_options(&self) -> Options {
@@ -311,9 +345,10 @@ impl Layers {
         if let Some(apps) = file.apps.filter(|apps| !apps.is_empty()) {
             self.config.apps = apps
                 .into_iter()
-                .map(|entries| {
+                .map(|app| {
                     let mut settings = Settings::defaults(true);
-                    entries.into_iter().for_each(|entry| settings.set(entry));
+                    app.entries.into_iter().for_each(|entry| settings.set(entry));
+                    settings.set_webhooks(app.webhooks);
                     settings
                 })
                 .collect();

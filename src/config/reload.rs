@@ -64,7 +64,14 @@ impl Changes {
         };
         let changed = after.apps.iter().filter_map(|app| {
             let id = app.text("apps.id");
-            let names: Vec<_> = old.get(&id)?.differing(app).map(field).collect();
+            let before = old.get(&id)?;
+            let mut names: Vec<_> = before.differing(app).map(field).collect();
+            let targets = |app: &Settings| -> Vec<_> {
+                app.webhooks().iter().map(|webhook| webhook.target.clone()).collect()
+            };
+            if targets(before) != targets(app) {
+                names.push("webhooks");
+            }
             (!names.is_empty()).then_some((id, names))
         });
         Self {

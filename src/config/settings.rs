@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::keys::{KEYS, Key};
 use super::value::Value;
+use crate::webhooks::Target;
 
 /// Where a value came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,10 +56,20 @@ pub(super) struct Entry {
     pub(super) setting: Setting,
 }
 
+/// One webhook of an app and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Webhook {
+    /// Where it goes. The id, the key and the secret of its app are empty.
+    pub target: Target,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
 /// The settings of the server, or of one app. Every key of its part is there.
 #[derive(Clone, Debug)]
 pub struct Settings {
     entries: BTreeMap<&'static str, Setting>,
+    webhooks: Vec<Webhook>,
 }
 
 impl Settings {
@@ -68,7 +79,7 @@ impl Settings {
             let value = key.kind.read(key.default).expect("a test reads every default");
             (key.name, Setting { value, origin: Origin::Default })
         });
-        Self { entries: entries.collect() }
+        Self { entries: entries.collect(), webhooks: Vec::new() }
     }
 
     pub(super) fn set(&mut self, entry: Entry) {
@@ -93,6 +104,15 @@ impl Settings {
             other.entries.get(key.name).map(|other| &other.value) != Some(&setting.value)
         };
         self.iter().filter(differs).map(|(key, _)| key.name)
+    }
+
+    /// The webhooks of an app; the server has none.
+    pub fn webhooks(&self) -> &[Webhook] {
+        &self.webhooks
+    }
+
+    pub(super) fn set_webhooks(&mut self, webhooks: Vec<Webhook>) {
+        self.webhooks = webhooks;
     }
 
     /// The setting of that name, which must be one of this part.

@@ -86,6 +86,35 @@ fn the_defaults_are_the_engines_own() {
 }
 
 #[test]
+fn the_defaults_of_webhooks_are_their_rooms_own() {
+    let config = Directory::with(&[]).load(&[], &[]).unwrap();
+    assert_eq!(config.webhook_options(), hooks::Options::default());
+    assert_eq!(config.webhook_targets(), []);
+}
+
+#[test]
+fn webhooks_are_signed_as_the_app_whose_they_are_and_only_if_it_is_served() {
+    let app = |id: &str, more: &str| {
+        format!(
+            "[[apps]]\nid = \"{id}\"\nkey = \"k{id}\"\nsecret = \"s{id}\"\n{more}\n\
+             [[apps.webhooks]]\nurl = \"http://a/{id}\"\n"
+        )
+    };
+    let text = app("1", "") + &app("2", "enabled = false") + &app("3", "");
+    let directory = Directory::with(&[("stentor.toml", &text)]);
+    let environment = [("STENTOR_APP_ID", "3"), ("STENTOR_APP_SECRET", "new")];
+    let config = directory.load(&environment, &[]).unwrap();
+    let targets = config.webhook_targets();
+    let got: Vec<_> = targets
+        .iter()
+        .map(|target| (&*target.app, &*target.key, &*target.secret, target.url.to_string()))
+        .collect();
+    let expected =
+        [("1", "k1", "s1", "http://a/1".to_owned()), ("3", "k3", "new", "http://a/3".to_owned())];
+    assert_eq!(got, expected);
+}
+
+#[test]
 fn each_layer_wins_over_the_one_before_it() {
     let directory = Directory::with(&[
         (".env", "REVERB_SERVER_PORT=1\n"),

@@ -27,6 +27,13 @@ pub enum Kind {
     },
     /// An IP address or a host's name, without a port.
     Host,
+    /// A number of milliseconds.
+    Milliseconds {
+        /// The least it may be.
+        least: u64,
+        /// The most it may be.
+        most: u64,
+    },
     /// Text of visible ASCII characters, at least one.
     Name,
     /// A path prefix: empty, or beginning and not ending with a slash.
@@ -83,9 +90,10 @@ impl Kind {
             Self::Ceiling if is_word(text, &["none", "null"]) => Ok(Value::Absent),
             Self::Auto | Self::Switch => switch(text).map(Value::Switch),
             Self::Bytes { .. } => self.bounded(bytes(text)?),
-            Self::Ceiling | Self::Count { .. } | Self::Seconds { .. } => {
-                self.bounded(number(text)?)
-            }
+            Self::Ceiling
+            | Self::Count { .. }
+            | Self::Milliseconds { .. }
+            | Self::Seconds { .. } => self.bounded(number(text)?),
             Self::Host => host(text).map(Value::Text),
             Self::Name if is_name(text) => Ok(Value::Text(text.to_owned())),
             Self::Name => Err(NotOfKind),
@@ -122,7 +130,11 @@ impl Kind {
     fn is_number(self) -> bool {
         matches!(
             self,
-            Self::Bytes { .. } | Self::Ceiling | Self::Count { .. } | Self::Seconds { .. }
+            Self::Bytes { .. }
+                | Self::Ceiling
+                | Self::Count { .. }
+                | Self::Milliseconds { .. }
+                | Self::Seconds { .. }
         )
     }
 
@@ -134,6 +146,7 @@ impl Kind {
         let (least, most) = match self {
             Self::Bytes { least, most }
             | Self::Count { least, most }
+            | Self::Milliseconds { least, most }
             | Self::Seconds { least, most } => (least, most),
             Self::Ceiling => (1, u64::from(u32::MAX)),
             _ => return Err(NotOfKind),
@@ -152,6 +165,9 @@ impl fmt::Display for Kind {
             Self::Ceiling => f.write_str("a number from 1 to 4294967295, or none"),
             Self::Count { least, most } => write!(f, "a number from {least} to {most}"),
             Self::Host => f.write_str("an IP address or a host name, without a port"),
+            Self::Milliseconds { least, most } => {
+                write!(f, "a number of milliseconds from {least} to {most}")
+            }
             Self::Name => f.write_str("text of visible ASCII characters without spaces, not empty"),
             Self::Path => {
                 f.write_str("a path that begins with a slash, such as \"/ws\", or nothing")

@@ -64,6 +64,14 @@ counters! {
     WsMessages => "ws_messages",
     /// WebSockets failed because the peer broke RFC 6455 or passed a limit.
     WsErrors => "ws_errors",
+    /// Webhook events that their targets have taken.
+    WebhookEvents => "webhook_events",
+    /// Webhook events lost because a queue was full.
+    WebhooksDropped => "webhooks_dropped",
+    /// Attempts to deliver a webhook that failed.
+    WebhookFailures => "webhook_failures",
+    /// Webhook events given up after their retries, or at the end of the server.
+    WebhooksGivenUp => "webhooks_given_up",
 }
 
 /// The counters of one core. 128 bytes apart from the next core's: two lines, because prefetchers fetch pairs.
@@ -90,14 +98,14 @@ impl Counters {
     }
 }
 
-/// The counters of all cores. Cheap to clone; readable from any thread.
+/// The counters of all cores, and one set for the threads that own no core. Cheap to clone; readable from any thread.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<[Counters]>);
 
 impl Metrics {
     /// Counters for so many cores, all 0.
     pub fn new(cores: usize) -> Self {
-        Self((0..cores).map(|_| Counters::default()).collect())
+        Self((0..=cores).map(|_| Counters::default()).collect())
     }
 
     /// The counters of one core.
@@ -105,7 +113,14 @@ impl Metrics {
         &self.0[core]
     }
 
-    /// The sum over all cores.
+    /// Adds from a thread that owns no core, or for one; any number of them may.
+    pub fn add(&self, counter: Counter, number: u64) {
+        if let Some(outside) = self.0.last() {
+            outside.0[counter as usize].fetch_add(number, Ordering::Relaxed);
+        }
+    }
+
+    /// The sum over all cores and whatever else counted.
     pub fn total(&self, counter: Counter) -> u64 {
         self.0.iter().map(|counters| counters.get(counter)).sum()
     }
@@ -121,7 +136,9 @@ mod tests {
         metrics.core(0).add(Counter::Accepted, 2);
         metrics.core(2).add(Counter::Accepted, 5);
         metrics.core(2).add(Counter::Closed, 1);
-        assert_eq!((metrics.total(Counter::Accepted), metrics.total(Counter::Closed)), (7, 1));
+        metrics.add(Counter::Accepted, 3);
+        metrics.add(Counter::Accepted, 1);
+        assert_eq!((metrics.total(Counter::Accepted), metrics.total(Counter::Closed)), (11, 1));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::compat::OverQuota;
 pub(super) use super::desk::Desk;
 use super::directory::{Answer, Directory, Refusal, Welcome, Word};
 use super::error::{ClientError, SubscriptionError};
-use super::hooks::Pages;
+use super::hooks::{Observer, Pages};
 use super::message::{self, Command};
 use super::reload::Incoming;
 use super::users;
@@ -64,6 +64,8 @@ pub struct Pusher {
     incoming: Option<Incoming>,
     pub(super) options: Arc<Options>,
     pub(super) pages: Option<Box<dyn Pages>>,
+    /// Who is told of clients' events.
+    observer: Option<Box<dyn Observer>>,
     /// API requests that wait for answers of home cores.
     pub(super) gathers: api::Gathers,
     pub(super) desk: Desk,
@@ -82,6 +84,7 @@ impl Pusher {
             incoming: None,
             options,
             pages: None,
+            observer: None,
             gathers: api::Gathers::default(),
             desk: Desk::default(),
             clients: Clients::default(),
@@ -100,6 +103,12 @@ impl Pusher {
     #[must_use]
     pub fn with_pages(self, pages: Box<dyn Pages>) -> Self {
         Self { pages: Some(pages), ..self }
+    }
+
+    /// Tells an observer what clients send to each other.
+    #[must_use]
+    pub fn with_observer(self, observer: Box<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 }
 
@@ -167,7 +176,9 @@ impl Handler<Directory> for Pusher {
                 self.clients.left(conn.id(), &channel);
             }
             Ok(Command::ClientEvent(event)) => {
-                if let Err(error) = self.desk.pass_on(conn, app, &mut self.clients, &event) {
+                let observer = self.observer.as_deref();
+                let result = self.desk.pass_on(conn, app, &mut self.clients, &event, observer);
+                if let Err(error) = result {
                     self.desk.answer_error(conn, &error, Some(&event.channel));
                 }
             }

@@ -9,19 +9,22 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde_json::value::RawValue;
+
 use super::apps::App;
 use super::channel::Kind;
 use super::client::{Clients, SignedIn};
 use super::compat::DuplicateSubscription;
 use super::directory::{Directory, Note};
 use super::error::{ClientError, SignInError, SubscriptionError};
+use super::hooks::{Fact, Observer};
 use super::message::{self, ClientEvent, SignInWish, Subscribe};
-use super::presence::{Member, MemberError};
+use super::presence::{self, Member, MemberError};
 use super::signature::{self, Credentials};
 use super::users::{self, SignIn};
 use super::watchlist::Watchlist;
 use crate::metrics::Counter;
-use crate::{CloseCode, Conn, Keep, MessageKind, Outgoing, SubscribeError};
+use crate::{CloseCode, Conn, Keep, MessageKind, Outgoing, SocketId, SubscribeError};
 
 /// Where messages are written before they are sent. Used within one callback, kept for its memory.
 #[derive(Debug, Default)]
@@ -183,6 +186,7 @@ impl Desk {
         app: &App,
         clients: &mut Clients,
         event: &ClientEvent<'_>,
+        observer: Option<&dyn Observer>,
     ) -> Result<(), ClientError> {
         may_send(app, event)?;
         let channel = &event.channel;
@@ -206,6 +210,11 @@ impl Desk {
             return Err(ClientError::TooSoon);
         }
         let message = Outgoing::Message(MessageKind::Text, Cow::Borrowed(&self.json));
+        // Told before it is posted: whoever answers it has heard it, so the answer is told later.
+        if let Some(observer) = observer.filter(|observer| observer.wants(app)) {
+            let user_id = clients.user_id(conn.id(), channel);
+            note(observer, conn.socket_id(), app, event, user_id);
+        }
         // A topic that is too long has no members, so only one error is left.
         conn.publish_as(Keep::Forget, &self.topic, message, Some(conn.socket_id()))
             .map_err(|_| ClientError::ClientEventBusy)
@@ -274,6 +283,25 @@ fn may_subscribe(
         return Ok(Some(Note::Member(member)));
     }
     Ok(kind.is_cached().then_some(Note::Cached))
+}
+
+/// Tells an observer of a client's event.
+fn note(
+    observer: &dyn Observer,
+    socket_id: SocketId,
+    app: &App,
+    event: &ClientEvent<'_>,
+    user_id: Option<&str>,
+) {
+    let user_id = user_id.and_then(presence::id_of);
+    let fact = Fact::ClientEvent {
+        channel: &event.channel,
+        event: &event.event,
+        data: event.data.map(RawValue::get),
+        socket_id,
+        user_id: user_id.as_deref(),
+    };
+    observer.note(app, fact);
 }
 
 /// Who subscribes to a presence channel.

@@ -38,7 +38,7 @@ pub use compat::{Compat, DuplicateSubscription, OverQuota, UserCountElsewhere, V
 pub use conversation::{Options, Pusher};
 pub use directory::{Answer, Directory, Note, Question, Refusal, Welcome, Word};
 pub use directory::{Claim, Facts, User};
-pub use hooks::Pages;
+pub use hooks::{Fact, FactKind, Observer, Pages};
 pub use presence::{Member, MemberError};
 pub use reload::{Incoming, Reload};
 pub use users::UserError;

@@ -7,6 +7,7 @@ use std::{io, thread};
 
 use stentor::metrics::{Counter, Metrics};
 use stentor::pusher::{self, App, Apps, Directory, Pusher, Reload};
+use stentor::webhooks::{self, Target, Webhooks};
 use stentor::{Options, Publisher, Reviewer, Server, Stopper};
 
 /// Far longer than anything here takes: whoever waits this long has found a fault.
@@ -19,6 +20,9 @@ pub(crate) struct Setup {
     pub(crate) apps: Vec<App>,
     pub(crate) engine: Options,
     pub(crate) pusher: pusher::Options,
+    pub(crate) webhooks: webhooks::Options,
+    /// Without one there are no webhooks.
+    pub(crate) targets: Vec<Target>,
 }
 
 impl Default for Setup {
@@ -27,6 +31,8 @@ impl Default for Setup {
             apps: apps(),
             engine: Options { cores: CORES, shutdown_linger: Duration::ZERO, ..Options::default() },
             pusher: pusher::Options { path_prefix: "/ws".to_owned(), ..pusher::Options::default() },
+            webhooks: webhooks::Options::default(),
+            targets: Vec::new(),
         }
     }
 }
@@ -47,6 +53,7 @@ pub(crate) struct Running {
     pub(crate) publisher: Publisher,
     reload: Reload,
     reviewer: Reviewer,
+    pub(crate) webhooks: Option<Webhooks>,
     stopper: Stopper,
     ended: mpsc::Receiver<io::Result<()>>,
 }
@@ -59,7 +66,7 @@ impl Running {
     pub(crate) fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup::default();
         change(&mut setup);
-        let Setup { apps, engine, pusher } = setup;
+        let Setup { apps, engine, pusher, webhooks, targets } = setup;
         let (apps, pusher) = (Arc::new(Apps::new(apps).unwrap()), Arc::new(pusher));
         let server = Server::bind_with("127.0.0.1:0", engine).unwrap();
         let (address, stopper) = (server.local_addr(), server.stopper());
@@ -67,13 +74,19 @@ impl Running {
         let reviewer = server.reviewer();
         let (reload, incoming) = Reload::new(Arc::clone(&apps), server.cores());
         let (end, ended) = mpsc::channel();
+        let start = || Webhooks::start(webhooks, targets.clone(), server.metrics()).unwrap();
+        let webhooks = (!targets.is_empty()).then(start);
+        let observer = webhooks.clone();
         let make = move |core: usize| {
             let directory = Directory::new(Arc::clone(&apps), &pusher);
             let handler = Pusher::new(Arc::clone(&apps), Arc::clone(&pusher));
-            (handler.with_incoming(incoming[core].clone()), directory)
+            let handler = handler.with_incoming(incoming[core].clone());
+            let Some(webhooks) = &observer else { return (handler, directory) };
+            let handler = handler.with_observer(Box::new(webhooks.clone()));
+            (handler, directory.with_observer(Box::new(webhooks.clone())))
         };
         thread::spawn(move || end.send(server.run_with(make)));
-        Self { address, metrics, publisher, reload, reviewer, stopper, ended }
+        Self { address, metrics, publisher, reload, reviewer, webhooks, stopper, ended }
     }
 
     pub(crate) fn count(&self, counter: Counter) -> u64 {
@@ -101,6 +114,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stopper.stop();
         let end = self.ended.recv_timeout(PATIENCE);
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.stop();
+        }
         // A test that fails already has more to say than this.
         if !thread::panicking() {
             end.expect("the server ends when it is stopped").unwrap();

@@ -8,12 +8,13 @@ const CONFIG: &str = "docs/reference/config.md";
 const CLOSE_CODES: &str = "docs/reference/close-codes.md";
 
 /// The structs whose public fields are settings: the room, the struct.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("http", "Limits"),
     ("pusher", "App"),
     ("pusher", "Options"),
     ("reactor", "Options"),
     ("reactor", "Patience"),
+    ("webhooks", "Options"),
     ("ws", "Limits"),
 ];
 
@@ -125,10 +126,11 @@ mod tests {
     use crate::finding::{check, hold};
 
     /// Every struct the rule asks for, so that only the one in question is found.
-    const OTHERS: [(&str, &str); 5] = [
+    const OTHERS: [(&str, &str); 6] = [
         ("src/http/a.rs", "pub struct Limits {\n}"),
         ("src/pusher/a.rs", "pub struct App {\n}\npub struct Options {\n}"),
         ("src/reactor/b.rs", "pub struct Patience {\n}"),
+        ("src/webhooks/a.rs", "pub struct Options {\n}"),
         ("src/ws/a.rs", "pub struct Limits {\n}"),
         (CONFIG, "| key | what |\n|---|---|\n| `idle` | x |"),
     ];

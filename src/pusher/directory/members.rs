@@ -1,5 +1,6 @@
 //! Who comes onto a presence channel and who goes, and what the others are told of it.
 
+use super::super::hooks::Fact;
 use super::super::message;
 use super::super::presence::Member;
 use super::{Directory, Refusal, Welcome, departures};
@@ -24,8 +25,8 @@ impl Directory {
         let Ok(joined) = members.join(conn, member.clone(), limit) else {
             return Err(Refusal::Full { limit });
         };
-        if let Some(removed) = joined.removed {
-            announce_removed(topic, channel, &removed, out);
+        if let Some(removed) = &joined.removed {
+            announce_removed(topic, channel, removed, out);
         }
         if joined.is_new {
             let added = prepared(|json| message::write_member_added(json, channel, &member));
@@ -34,6 +35,12 @@ impl Directory {
         let succeeded = prepared(|json| {
             message::write_presence_succeeded(json, channel, members);
         });
+        if let Some(removed) = &joined.removed {
+            self.note_removed(topic, removed);
+        }
+        if joined.is_new {
+            self.note(topic, |channel| Fact::MemberAdded { channel, user_id: member.id() });
+        }
         Ok(Welcome::Member { succeeded, user_id: member.literal().into(), last })
     }
 
@@ -69,7 +76,12 @@ impl Directory {
         }
         if let (Some(removed), Some((_, channel))) = (removed, topic.split_once('/')) {
             announce_removed(topic, channel, &removed, out);
+            self.note_removed(topic, &removed);
         }
+    }
+
+    fn note_removed(&self, topic: &str, member: &Member) {
+        self.note(topic, |channel| Fact::MemberRemoved { channel, user_id: member.id() });
     }
 }
 

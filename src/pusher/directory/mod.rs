@@ -33,6 +33,7 @@ use super::apps::{App, Apps};
 use super::cache::Cache;
 use super::channel::Kind;
 use super::conversation::Options;
+use super::hooks::{Fact, Observer};
 use super::message;
 use super::presence::{Member, Members};
 use super::users::Users;
@@ -55,6 +56,8 @@ pub struct Directory {
     departures: Departures,
     /// Whose limits hold.
     apps: Arc<Apps>,
+    /// Who is told what happens here.
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl Directory {
@@ -69,7 +72,14 @@ impl Directory {
             counts: Counts::default(),
             departures: Departures::default(),
             apps,
+            observer: None,
         }
+    }
+
+    /// Tells an observer what happens on the channels whose home this core is.
+    #[must_use]
+    pub fn with_observer(self, observer: Box<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// From here on these limits hold.
@@ -91,13 +101,44 @@ impl Directory {
             return;
         }
         if self.counts.counted(topic, subscribers, out.unix_seconds()) {
-            announce_count(topic, subscribers, out);
+            self.announce_count(topic, subscribers, out);
         }
+    }
+
+    fn announce_count(&self, topic: &str, subscribers: usize, out: &mut Announcer<'_, Self>) {
+        let Some((_, channel)) = topic.split_once('/') else { return };
+        let count = members::prepared(|json| {
+            message::write_subscription_count(json, channel, subscribers);
+        });
+        out.publish(topic, count);
+        let subscription_count = subscribers;
+        self.note(topic, |channel| Fact::SubscriptionCount { channel, subscription_count });
     }
 
     fn tell_due_counts(&mut self, out: &mut Announcer<'_, Self>) {
         for (topic, subscribers) in self.counts.due(out.unix_seconds()) {
-            announce_count(&topic, subscribers, out);
+            self.announce_count(&topic, subscribers, out);
+        }
+    }
+
+    /// Tells the observer, if there is one and the topic is a channel of an app. Names with `#` are the server's own.
+    fn note<'t>(&self, topic: &'t str, fact: impl FnOnce(&'t str) -> Fact<'t>) {
+        let Some(observer) = &self.observer else { return };
+        let channel = self.channel_of(topic).filter(|(_, channel)| !channel.starts_with('#'));
+        let Some((app, channel)) = channel else { return };
+        if observer.wants(app) {
+            observer.note(app, fact(channel));
+        }
+    }
+
+    /// Tells the observer of a newcomer to a cache channel that has no last event.
+    fn note_miss(&self, topic: &str, welcome: &Welcome) {
+        let (Welcome::Cached { last } | Welcome::Member { last, .. }) = welcome else { return };
+        if self.observer.is_some() && last.is_none() {
+            let is_cached = |(_, channel)| Kind::of(channel).is_cached();
+            if self.channel_of(topic).is_some_and(is_cached) {
+                self.note(topic, |channel| Fact::CacheMiss { channel });
+            }
         }
     }
 
@@ -105,15 +146,6 @@ impl Directory {
     fn last_event(&self, topic: &str, unix_seconds: u64) -> Option<Prepared> {
         self.cache.get(topic, unix_seconds).map(|(event, _)| event.clone())
     }
-}
-
-/// The one place where a count is told: whoever else is to hear of it hears it here.
-fn announce_count(topic: &str, subscribers: usize, out: &mut Announcer<'_, Directory>) {
-    let Some((_, channel)) = topic.split_once('/') else { return };
-    let count = members::prepared(|json| {
-        message::write_subscription_count(json, channel, subscribers);
-    });
-    out.publish(topic, count);
 }
 
 /// What a subscriber brings to a channel, or to a user, whose home must know it.
@@ -193,6 +225,20 @@ impl Home for Directory {
     type Answer = Answer;
     type Word = Word;
 
+    fn on_occupied(&mut self, topic: &str, _: &mut Announcer<'_, Self>) {
+        self.note(topic, |channel| Fact::ChannelOccupied { channel });
+    }
+
+    fn on_vacated(&mut self, topic: &str, _: &mut Announcer<'_, Self>) {
+        self.counts.forget(topic);
+        // Only users who are gone are listed still, and nobody on the channel is there to be told.
+        let gone = self.presence.remove(topic);
+        for user_id in gone.iter().flat_map(Members::ids) {
+            self.note(topic, |channel| Fact::MemberRemoved { channel, user_id });
+        }
+        self.note(topic, |channel| Fact::ChannelVacated { channel });
+    }
+
     fn on_publish(&mut self, topic: &str, _: u64, event: &Prepared, out: &mut Announcer<'_, Self>) {
         let Some((app, channel)) = self.channel_of(topic) else { return };
         if Kind::of(channel).is_cached() {
@@ -208,20 +254,14 @@ impl Home for Directory {
         note: Note,
         out: &mut Announcer<'_, Self>,
     ) -> Result<Welcome, Refusal> {
-        match note {
-            Note::Cached => {
-                Ok(Welcome::Cached { last: self.last_event(topic, out.unix_seconds()) })
-            }
-            Note::Member(member) => self.join(topic, conn, member, out),
-            Note::SignIn { user_data } => Ok(self.sign_in(topic, conn, user_data, out)),
-            Note::Watch => Ok(Welcome::Watching { is_online: self.users.watch(topic, conn) }),
-        }
-    }
-
-    fn on_vacated(&mut self, topic: &str, _: &mut Announcer<'_, Self>) {
-        self.counts.forget(topic);
-        // Only users who are gone are listed still, and nobody is there to be told.
-        self.presence.remove(topic);
+        let welcome = match note {
+            Note::Cached => Welcome::Cached { last: self.last_event(topic, out.unix_seconds()) },
+            Note::Member(member) => self.join(topic, conn, member, out)?,
+            Note::SignIn { user_data } => self.sign_in(topic, conn, user_data, out),
+            Note::Watch => Welcome::Watching { is_online: self.users.watch(topic, conn) },
+        };
+        self.note_miss(topic, &welcome);
+        Ok(welcome)
     }
 
     fn on_count(&mut self, topic: &str, subscribers: usize, out: &mut Announcer<'_, Self>) {
@@ -259,5 +299,50 @@ impl Home for Directory {
         out: &mut Announcer<'_, Self>,
     ) -> Answer {
         self.about_all(topics, question, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// Wants to hear of app 1 alone.
+    struct Ears(Rc<RefCell<Vec<String>>>);
+
+    impl Observer for Ears {
+        fn wants(&self, app: &App) -> bool {
+            app.id == "1"
+        }
+
+        fn note(&self, app: &App, fact: Fact<'_>) {
+            self.0.borrow_mut().push(format!("{} {}", app.id, fact.channel()));
+        }
+    }
+
+    fn check(topic: &str, expected: &[&str]) {
+        let apps = vec![App::new("1", "k1", "s1"), App::new("2", "k2", "s2")];
+        let heard = Rc::default();
+        let directory = Directory::new(Arc::new(Apps::new(apps).unwrap()), &Options::default())
+            .with_observer(Box::new(Ears(Rc::clone(&heard))));
+        directory.note(topic, |channel| Fact::ChannelOccupied { channel });
+        assert_eq!(*heard.borrow(), expected, "{topic}");
+    }
+
+    #[test]
+    fn an_observer_hears_of_the_channels_of_apps_that_it_wants() {
+        check("1/room", &["1 room"]);
+        check("1/room/of#one", &["1 room/of#one"]);
+        check("2/room", &[]);
+    }
+
+    #[test]
+    fn what_is_no_channel_of_an_app_is_not_told() {
+        check("1/#server-to-user-7", &[]);
+        check("1/#idempotency/key", &[]);
+        check("9/room", &[]);
+        check("room", &[]);
     }
 }

@@ -82,7 +82,7 @@ struct ChannelData<'d> {
 }
 
 /// The string form of a `user_id`: what a JSON string holds, or the digits of an integer.
-fn id_of(literal: &str) -> Option<String> {
+pub(super) fn id_of(literal: &str) -> Option<String> {
     if literal.starts_with('"') {
         return serde_json::from_str::<String>(literal).ok().filter(|id| !id.is_empty());
     }

@@ -36,6 +36,11 @@ pub fn user_signature(secret: &str, socket_id: &str, user_data: &str) -> String 
     hex(&mac(secret, &[socket_id, "::user::", user_data]).finalize().into_bytes())
 }
 
+/// Signs the body of a webhook.
+pub fn webhook_signature(secret: &str, body: &str) -> String {
+    hex(&mac(secret, &[body]).finalize().into_bytes())
+}
+
 /// Checks the `auth` of a subscription: `‹app key›:‹hex›`. Allocates nothing, as every check here of what a client sends.
 pub fn verify_channel(
     credentials: Credentials<'_>,

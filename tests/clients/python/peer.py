@@ -26,13 +26,20 @@ USERS = {
 
 
 class Application(http.server.BaseHTTPRequestHandler):
-    """Signs for channels and users, as `POST /broadcasting/auth` and `/broadcasting/user-auth` do."""
+    """Signs for channels and users, as `POST /broadcasting/auth` and `/broadcasting/user-auth` do. Takes webhooks."""
 
     #: Made once the peer has said which app there is.
     sdk = None
+    #: The headers and the body of each webhook.
+    webhooks = queue.Queue()
 
     def do_POST(self):
         length = int(self.headers["Content-Length"])
+        if self.path == "/webhooks":
+            self.webhooks.put((self.headers, self.rfile.read(length).decode()))
+            self.send_response(204)
+            self.end_headers()
+            return
         fields = dict(urllib.parse.parse_qsl(self.rfile.read(length).decode()))
         user = USERS[self.headers["Authorization"].removeprefix("Bearer ")]
         if self.path.endswith("/user-auth"):
@@ -66,7 +73,7 @@ class PeerTest(unittest.TestCase):
         threading.Thread(target=cls.application.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{cls.application.server_port}"
         cls.peer = subprocess.Popen(
-            ["node", str(PEER), address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ["node", str(PEER), address, f"{address}/webhooks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         cls.lines = queue.Queue()
         threading.Thread(target=cls.read, daemon=True).start()

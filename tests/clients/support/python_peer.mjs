@@ -1,9 +1,10 @@
 // What a test in another language needs of us: a server, and pusher-js clients that say what they hear.
 //
-// The argument is the address of the application that signs for the clients. First line out:
+// The arguments are the address of the application that signs for the clients, and where webhooks go. First line out:
 // `{"port":…,"apps":[…],"socket_ids":[…]}`. Then it does what it reads, a JSON line each, for both clients:
 //
 //   {"do":"subscribe","channel":…}   answered by {"done":"subscribe","channel":…}
+//   {"do":"unsubscribe","channel":…} and, by the first client alone, {"do":"whisper","channel":…,"event":…,"data":…}
 //
 // and says each event that a client hears: `{"client":0,"channel":…,"event":…,"data":…}`. It ends when its input ends.
 
@@ -13,11 +14,11 @@ import { NodeClients } from './node_clients.mjs';
 import { APPS, Server } from './server.mjs';
 import { SOON, within } from './wait.mjs';
 
-const [backEnd] = process.argv.slice(2);
+const [backEnd, webhooks] = process.argv.slice(2);
 const USERS = ['ann', 'bob'];
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
-const server = await Server.start();
+const server = await Server.start({ webhooks });
 const source = new NodeClients();
 const clients = [];
 const socketIds = [];
@@ -32,6 +33,12 @@ say({ port: server.port, apps: APPS, socket_ids: socketIds });
 const orders = {
     async subscribe({ channel }) {
         for (const client of clients) await within(SOON, `a subscription to ${channel}`, client.subscribe(channel));
+    },
+    async unsubscribe({ channel }) {
+        for (const client of clients) await within(SOON, `the end of ${channel}`, client.unsubscribe(channel));
+    },
+    whisper({ channel, event, data }) {
+        clients[0].whisper(channel, event, data);
     },
 };
 for await (const line of readline.createInterface({ input: process.stdin })) {

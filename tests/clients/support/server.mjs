@@ -20,25 +20,28 @@ export const APPS = [
 /** What an app has set besides; the others leave all as it is. */
 const SET = { 303: 'client_events = false' };
 
-const SETTINGS = `
+/** With `webhooks`, an address, the first app's webhooks go there, departures at once; subscribers are counted, too. */
+const settings = (webhooks) => `
 [server]
 host = "127.0.0.1"
 cores = 4
+${webhooks ? '[webhooks]\ngrace = 0' : ''}
 ${APPS.map(({ id, key, secret }) => `
 [[apps]]
 id = "${id}"
 key = "${key}"
 secret = "${secret}"
-${SET[id] ?? ''}`).join('')}
+${SET[id] ?? ''}
+${webhooks && id === APPS[0].id ? `subscription_count = true\n[[apps.webhooks]]\nurl = "${webhooks}"` : ''}`).join('')}
 `;
 
 /** A running server. It ends when `stop` is called, and with this process at the latest. */
 export class Server {
     /** With the apps above, on four cores, on a free port. */
-    static async start() {
+    static async start({ webhooks } = {}) {
         const server = Server.#inFolder();
         const file = path.join(server.folder, 'stentor.toml');
-        fs.writeFileSync(file, SETTINGS);
+        fs.writeFileSync(file, settings(webhooks));
         server.arguments = ['--config', file];
         await server.#run(0);
         return server;

@@ -1,6 +1,6 @@
 //! A back end: signed HTTP over one connection that is kept alive.
 
-use std::io::{Read, Write};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use stentor::pusher::App;
 use stentor::pusher::signature::{Credentials, request_signature, signed_query};
 
 use crate::server::{CORES, PATIENCE, Running, apps, left, now};
+use crate::wire::{Side as _, Wire};
 
 /// One HTTP response.
 #[derive(Debug)]
@@ -33,8 +34,8 @@ impl Answer {
     }
 }
 
-pub(crate) struct Backend {
-    stream: TcpStream,
+pub(crate) struct Backend<W: Wire = TcpStream> {
+    wire: W,
     unread: Vec<u8>,
     /// As whom it signs.
     pub(crate) app: App,
@@ -43,10 +44,7 @@ pub(crate) struct Backend {
 impl Backend {
     /// A back end of app 1.
     pub(crate) fn new(server: &Running) -> Self {
-        let stream = TcpStream::connect_timeout(&server.address, PATIENCE).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, unread: Vec::new(), app: apps().swap_remove(0) }
+        Self::over(server.connect())
     }
 
     /// One on each core. Nobody else may ask that server anything meanwhile: whose count rises serves the connection.
@@ -63,6 +61,22 @@ impl Backend {
             backends[core].get_or_insert(backend);
         }
         backends.into_iter().flatten().collect()
+    }
+
+    /// Sends requests as they are, and reads until the server ends the connection.
+    pub(crate) fn exchange_to_the_end(mut self, requests: &str) -> String {
+        self.wire.write_all(requests.as_bytes()).unwrap();
+        self.wire.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut all = String::new();
+        self.wire.read_to_string(&mut all).unwrap();
+        all
+    }
+}
+
+impl<W: Wire> Backend<W> {
+    /// A back end of app 1, over a connection that is there.
+    pub(crate) fn over(wire: W) -> Self {
+        Self { wire, unread: Vec::new(), app: apps().swap_remove(0) }
     }
 
     pub(crate) fn get(&mut self, target: &str) -> Answer {
@@ -162,7 +176,7 @@ impl Backend {
 
     /// Sends a request as it is, and reads one answer. That the server stops reading is no fault.
     pub(crate) fn exchange(&mut self, request: &str) -> Answer {
-        let _ = self.stream.write_all(request.as_bytes());
+        let _ = self.wire.write_all(request.as_bytes());
         let deadline = now() + PATIENCE;
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -181,19 +195,9 @@ impl Backend {
         Answer { status, head, body }
     }
 
-    /// Sends requests as they are, and reads until the server ends the connection.
-    pub(crate) fn exchange_to_the_end(mut self, requests: &str) -> String {
-        self.stream.write_all(requests.as_bytes()).unwrap();
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut all = String::new();
-        self.stream.read_to_string(&mut all).unwrap();
-        all
-    }
-
     fn read_until(&mut self, deadline: std::time::Instant) {
         let mut buffer = [0; 16 * 1024];
-        self.stream.set_read_timeout(Some(left(deadline))).unwrap();
-        let count = self.stream.read(&mut buffer).unwrap();
+        let count = self.wire.read_within(&mut buffer, left(deadline)).unwrap();
         assert_ne!(count, 0, "the end instead of an answer");
         self.unread.extend_from_slice(&buffer[..count]);
     }

@@ -5,7 +5,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use stentor::ws::{Event, Input, Limits, Protocol, Reply, Role};
 use stentor::{CloseCode, MessageKind, SocketId};
 
 use crate::server::{CORES, PATIENCE, Running, left, now};
+use crate::wire::{Side as _, Wire};
 
 /// What came from the server.
 #[derive(PartialEq, Debug)]
@@ -115,8 +116,8 @@ pub(crate) fn upgrade(target: &str) -> ClientRequest<'_> {
 }
 
 /// One connection to a server.
-pub(crate) struct Client {
-    stream: TcpStream,
+pub(crate) struct Client<W: Wire = TcpStream> {
+    wire: W,
     talk: Talk,
     pub(crate) socket_id: String,
 }
@@ -124,28 +125,7 @@ pub(crate) struct Client {
 impl Client {
     /// A WebSocket at that path; nothing of what is said on it is read yet.
     pub(crate) fn open(server: &Running, target: &str) -> Self {
-        let mut stream = TcpStream::connect_timeout(&server.address, PATIENCE).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = upgrade(target);
-        let mut bytes = Vec::new();
-        request.encode(&mut bytes).unwrap();
-        stream.write_all(&bytes).unwrap();
-        let mut handshake = request.handshake();
-        let mut rest = loop {
-            let mut buffer = [0; 4096];
-            let count = stream.read(&mut buffer).unwrap();
-            assert_ne!(count, 0, "the end instead of a response");
-            if let Some(accepted) = handshake.receive(&buffer[..count]).unwrap() {
-                break accepted.rest;
-            }
-        };
-        let mut client = Self { stream, talk: Talk::new(), socket_id: String::new() };
-        // What came with the response may be the end already.
-        let answers = client.talk.take(&mut rest);
-        client.offer(&answers);
-        client
+        Self::over(server.connect(), target)
     }
 
     /// A client of the app with that key, which has been greeted.
@@ -167,6 +147,30 @@ impl Client {
         }
         clients.into_iter().flatten().collect()
     }
+}
+
+impl<W: Wire> Client<W> {
+    /// A WebSocket at that path, over a connection that is there.
+    pub(crate) fn over(mut wire: W, target: &str) -> Self {
+        let request = upgrade(target);
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes).unwrap();
+        wire.write_all(&bytes).unwrap();
+        let mut handshake = request.handshake();
+        let mut rest = loop {
+            let mut buffer = [0; 4096];
+            let count = wire.read_within(&mut buffer, PATIENCE).unwrap();
+            assert_ne!(count, 0, "the end instead of a response");
+            if let Some(accepted) = handshake.receive(&buffer[..count]).unwrap() {
+                break accepted.rest;
+            }
+        };
+        let mut client = Self { wire, talk: Talk::new(), socket_id: String::new() };
+        // What came with the response may be the end already.
+        let answers = client.talk.take(&mut rest);
+        client.offer(&answers);
+        client
+    }
 
     /// The core that owns the connection.
     pub(crate) fn core(&self) -> usize {
@@ -180,8 +184,7 @@ impl Client {
                 return heard;
             }
             let mut buffer = vec![0; 64 * 1024];
-            self.stream.set_read_timeout(Some(left(deadline))).unwrap();
-            match self.stream.read(&mut buffer) {
+            match self.wire.read_within(&mut buffer, left(deadline)) {
                 Ok(0) => return Heard::End,
                 Ok(count) => {
                     let answers = self.talk.take(&mut buffer[..count]);
@@ -202,27 +205,27 @@ impl Client {
 
     /// Sends bytes that the server may refuse before they have come whole: that it stops reading is no fault.
     pub(crate) fn offer(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+        let _ = self.wire.write_all(bytes);
     }
 
     pub(crate) fn say(&mut self, text: &str) {
         let frame = self.talk.text(text);
-        self.stream.write_all(&frame).unwrap();
+        self.wire.write_all(&frame).unwrap();
     }
 
     pub(crate) fn say_bytes(&mut self, bytes: &[u8]) {
         let frame = self.talk.frame(|ws, out| ws.send(MessageKind::Binary, bytes, out).unwrap());
-        self.stream.write_all(&frame).unwrap();
+        self.wire.write_all(&frame).unwrap();
     }
 
     pub(crate) fn ping(&mut self) {
         let frame = self.talk.frame(|ws, out| ws.send_ping(b"beat", out).unwrap());
-        self.stream.write_all(&frame).unwrap();
+        self.wire.write_all(&frame).unwrap();
     }
 
     pub(crate) fn close(&mut self, code: u16) {
         let frame = self.talk.frame(|ws, out| ws.close(CloseCode(code), "", out).unwrap());
-        self.stream.write_all(&frame).unwrap();
+        self.wire.write_all(&frame).unwrap();
     }
 
     /// Says goodbye, and waits until the server has said it too.

@@ -33,3 +33,4 @@ mod subscribing;
 mod transcripts;
 mod users;
 mod webhooks;
+mod wire;

@@ -13,7 +13,8 @@ use crate::client::{Heard, Talk, signed, upgrade};
 pub(crate) fn in_memory(options: Options, apps: Vec<App>) -> Simulation<Pusher, Directory> {
     let apps = Arc::new(Apps::new(apps).unwrap());
     Simulation::new(options, |_core| {
-        let options = Arc::new(pusher::Options::default());
+        let path_prefix = "/ws".to_owned();
+        let options = Arc::new(pusher::Options { path_prefix, ..pusher::Options::default() });
         let directory = Directory::new(Arc::clone(&apps), &options);
         (Pusher::new(Arc::clone(&apps), options), directory)
     })

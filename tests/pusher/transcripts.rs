@@ -1,5 +1,5 @@
-//! The dialogues of `tests/transcripts/`, judged by the live server: with apps of each `compat`, on one core and on
-//! four. The README beside them says how they are written.
+//! The dialogues of `tests/transcripts/`, judged by the protocol's rooms in memory and by the live server: with apps of
+//! each `compat`, on one core and on four. The README beside them says how they are written.
 //!
 //! ```text
 //!   C2> GET /app/key        ──▶ Step { who: Client(2), … } ──▶ filled in: ‹socket_id›, ‹signature of …› ──▶ sent
@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use stentor::Options;
 use stentor::app::unix_seconds;
 use stentor::config::{Config, Flag, Sources};
 use stentor::pusher::signature::{Credentials, channel_signature, request_signature, signed_query};
@@ -19,6 +20,7 @@ use stentor::pusher::{App, Compat};
 use crate::backend::{Answer, Backend};
 use crate::client::{Client, Heard, decoded};
 use crate::server::{CORES, Running, apps};
+use crate::wire::{InMemory, Side};
 
 const ALL: [(&str, &str); 12] = [
     ("authentication.txt", include_str!("../transcripts/authentication.txt")),
@@ -142,15 +144,15 @@ fn who(mark: &str) -> Option<Who> {
 }
 
 /// A dialogue under way.
-struct Stage<'s> {
-    server: &'s Running,
-    clients: BTreeMap<u32, Client>,
-    backend: Option<Backend>,
+struct Stage<'s, S: Side> {
+    server: &'s S,
+    clients: BTreeMap<u32, Client<S::Wire>>,
+    backend: Option<Backend<S::Wire>>,
     signed: Option<String>,
     answer: Option<Answer>,
 }
 
-impl Stage<'_> {
+impl<S: Side> Stage<'_, S> {
     fn play(&mut self, step: &Step<'_>) {
         let text = fill_repeats(step.text);
         match step.who {
@@ -164,7 +166,7 @@ impl Stage<'_> {
 
     fn speak(&mut self, number: u32, text: &str) {
         if let Some(target) = text.strip_prefix("GET ") {
-            let client = Client::open(self.server, target);
+            let client = Client::over(self.server.connect(), target);
             assert!(self.clients.insert(number, client).is_none(), "client {number} is there");
             return;
         }
@@ -206,7 +208,7 @@ impl Stage<'_> {
         assert!(is_like(&expected, got), "{got} instead of {expected}");
     }
 
-    fn client(&mut self, number: u32) -> &mut Client {
+    fn client(&mut self, number: u32) -> &mut Client<S::Wire> {
         self.clients.get_mut(&number).unwrap_or_else(|| panic!("there is no client {number}"))
     }
 
@@ -238,7 +240,7 @@ impl Stage<'_> {
         let request = format!(
             "{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}"
         );
-        let backend = self.backend.get_or_insert_with(|| Backend::new(self.server));
+        let backend = self.backend.get_or_insert_with(|| Backend::over(self.server.connect()));
         self.answer = Some(backend.exchange(&request));
     }
 
@@ -341,28 +343,29 @@ fn is_like(expected: &Value, got: &Value) -> bool {
     }
 }
 
-fn play(file: &str, text: &str, compat: Compat, cores: usize) {
+/// Plays a dialogue to one server, which nobody has spoken to before: what the clients of another dialogue have left is
+/// on its way to its homes for a moment more.
+fn play(file: &str, dialogue: &Dialogue<'_>, server: &impl Side, judge: &str) {
+    let mut stage =
+        Stage { server, clients: BTreeMap::new(), backend: None, signed: None, answer: None };
+    for step in &dialogue.steps {
+        // Shown where the test fails.
+        eprintln!("{file}:{} {judge}, {}: {}", step.line, dialogue.title, step.text);
+        stage.play(step);
+    }
+    assert!(stage.answer.is_none(), "an answer that nobody reads");
+    stage.clients.values_mut().for_each(Client::check_alive);
+}
+
+/// Both judges, on that many cores: a server in memory, in which nothing but the protocol can be at fault, and a live one.
+fn judge(file: &str, text: &str, compat: Compat, cores: usize) {
     for dialogue in parse(text, compat) {
-        // One each: what the clients of the one before have left is on its way to its homes for a moment more.
-        let server = Running::with(|setup| {
-            setup.engine.cores = cores;
-            setup.apps = apps_with(compat, &dialogue.settings);
-        });
-        let mut stage = Stage {
-            server: &server,
-            clients: BTreeMap::new(),
-            backend: None,
-            signed: None,
-            answer: None,
-        };
-        for step in &dialogue.steps {
-            // Shown where the test fails.
-            let (line, kind) = (step.line, compat.word());
-            eprintln!("{file}:{line} {kind}, {}: {}", dialogue.title, step.text);
-            stage.play(step);
-        }
-        assert!(stage.answer.is_none(), "an answer that nobody reads");
-        stage.clients.values_mut().for_each(Client::check_alive);
+        let apps = apps_with(compat, &dialogue.settings);
+        let options = Options { cores, ..Options::default() };
+        let in_memory = InMemory::new(options, apps.clone());
+        play(file, &dialogue, &in_memory, &format!("in memory, {cores} cores, {}", compat.word()));
+        let live = Running::with(|setup| (setup.engine.cores, setup.apps) = (cores, apps));
+        play(file, &dialogue, &live, &format!("live, {cores} cores, {}", compat.word()));
     }
 }
 
@@ -372,7 +375,7 @@ fn check(name: &str) {
     let (file, text) = ALL.iter().find(|(file, _)| *file == name).unwrap();
     for compat in KINDS {
         for cores in [1, CORES] {
-            play(file, text, compat, cores);
+            judge(file, text, compat, cores);
         }
     }
 }
@@ -457,7 +460,7 @@ fn every_transcript_is_played() {
 fn play_greeted(steps: &str) {
     let greeting = r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"‹socket_id›\",\"activity_timeout\":30}"}"#;
     let text = format!("== t\nC> GET /app/key\nS< {greeting}\n{steps}");
-    play("here", &text, Compat::Reverb, 1);
+    judge("here", &text, Compat::Reverb, 1);
 }
 
 #[test]

@@ -68,18 +68,11 @@ fn shown(key: &Key, setting: &Setting) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::tests::configured;
     use crate::config::keys::KEYS;
-    use crate::config::{Flag, Sources};
 
     fn reported(flags: &[(&str, &str)]) -> String {
-        let flag = |(name, value): &(&str, &str)| Flag {
-            flag: "--set".to_owned(),
-            name: (*name).to_owned(),
-            value: (*value).to_owned(),
-        };
-        let directory = "/nowhere".into();
-        let flags = flags.iter().map(flag).collect();
-        report(&Config::load(&Sources { directory, flags, ..Sources::default() }).unwrap())
+        report(&configured(flags))
     }
 
     #[test]

@@ -215,6 +215,18 @@ mod tests {
     use super::*;
     use crate::config::keys::KEYS;
 
+    /// What is in force with these settings given by flags, and nothing else said.
+    pub(super) fn configured(flags: &[(&str, &str)]) -> Config {
+        let flag = |(name, value): &(&str, &str)| Flag {
+            flag: "--set".to_owned(),
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        };
+        let directory = "/nowhere".into();
+        let flags = flags.iter().map(flag).collect();
+        Config::load(&Sources { directory, flags, ..Sources::default() }).unwrap()
+    }
+
     fn flags(arguments: &[&str]) -> Vec<(String, String)> {
         let typed = std::iter::once(&"stentor").chain(arguments);
         let sources = sources(&Cli::try_parse_from(typed).expect("a sound command line").settings);

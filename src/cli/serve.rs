@@ -217,18 +217,11 @@ fn mind_signals(stopper: Stopper, mut reloader: Reloader, sources: Sources) -> i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Flag, Sources};
+    use crate::cli::tests::configured;
 
     fn greeted(flags: &[(&str, &str)]) -> String {
-        let flag = |(name, value): &(&str, &str)| Flag {
-            flag: "--set".to_owned(),
-            name: (*name).to_owned(),
-            value: (*value).to_owned(),
-        };
-        let directory = "/nowhere".into();
-        let flags = flags.iter().map(flag).collect();
-        let config = Config::load(&Sources { directory, flags, ..Sources::default() }).unwrap();
-        greeting(&config, "127.0.0.1:9000".parse().unwrap(), 4, "7 connections")
+        let at = "127.0.0.1:9000".parse().unwrap();
+        greeting(&configured(flags), at, 4, "7 connections")
     }
 
     #[test]

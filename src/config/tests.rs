@@ -336,3 +336,28 @@ fn a_connection_may_be_on_as_many_channels_as_the_most_generous_app_says() {
     let config = Directory::with(&[("stentor.toml", &file)]).load(&[], &[]).unwrap();
     assert_eq!(config.engine_options().subscriptions, 5_000 + 1 + 100);
 }
+
+/// The blocks of code in that language, in order.
+fn blocks<'t>(document: &'t str, language: &str) -> Vec<&'t str> {
+    let start = format!("```{language}\n");
+    document.split(&start).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn what_the_first_page_shows_can_be_pasted() {
+    let page = include_str!("../../docs/start.md");
+    let files = blocks(page, "toml");
+    let limits: Vec<_> = files
+        .into_iter()
+        .map(|text| {
+            // Where a key or a secret stands, it is left out.
+            let text = text.replace('…', "0f5ca7");
+            let config = Directory::with(&[("stentor.toml", &text)]).load(&[], &[]).expect(&text);
+            let app = config.apps().swap_remove(0);
+            assert!(app.client_events);
+            (app.id, app.max_channel_name, app.max_member_bytes)
+        })
+        .collect();
+    let expected = [("271828".to_owned(), 200, Some(2048)), ("271828".to_owned(), 164, Some(1024))];
+    assert_eq!(limits, expected, "from soketi, and from Pusher Channels");
+}

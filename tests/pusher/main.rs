@@ -23,6 +23,7 @@ mod departures;
 mod limits;
 mod liveness;
 mod memory;
+mod php_recorded;
 mod presence;
 mod rates;
 mod receiver;

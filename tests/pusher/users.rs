@@ -19,13 +19,13 @@ fn sign_in(socket_id: &str, user_data: &Value) -> String {
 }
 
 /// Signs in, and waits until it holds.
-fn signed_in(client: &mut Client, user_data: &Value) {
+pub(crate) fn signed_in(client: &mut Client, user_data: &Value) {
     client.say(&sign_in(&client.socket_id, user_data));
     let message = client.message();
     assert_eq!(message["event"], "pusher:signin_success", "{message}");
 }
 
-fn user(id: &str) -> Value {
+pub(crate) fn user(id: &str) -> Value {
     json!({"id": id})
 }
 
@@ -41,7 +41,7 @@ fn check_states(client: &mut Client, online: &[&str], offline: &[&str]) {
 }
 
 /// An error frame and a close frame with that code, whatever comes before.
-fn check_ended(client: &mut Client, code: u16) {
+pub(crate) fn check_ended(client: &mut Client, code: u16) {
     let mut last = Value::Null;
     loop {
         match client.next() {

@@ -4,13 +4,14 @@
 //! ```text
 //!   tree ──▶ lex ──▶ arrows · purity · words · shape · settings · ledger     a rule: fn(&Tree) -> Vec<Finding>
 //!     │                                                  │           its test:    the rule finds nothing in this tree
-//!     └────────────▶ links · dependencies ───────────────┴─▶ finding its witness: the rule finds what is bad in a sample
+//!     └────────────▶ links · claims · dependencies ──────┴─▶ finding its witness: the rule finds what is bad in a sample
 //! ```
 //!
 //! A rule that is right in general and wrong in one place has a list of exceptions, each with its reason. The lists
 //! shrink. A rule without a witness is no rule: it might be unable to fail.
 
 mod arrows;
+mod claims;
 mod dependencies;
 mod finding;
 mod ledger;

@@ -4,10 +4,13 @@
 // `{"port":…,"apps":[…],"socket_ids":[…]}`. Then it does what it reads, a JSON line each, for both clients:
 //
 //   {"do":"subscribe","channel":…}   answered by {"done":"subscribe","channel":…}
+//   {"do":"sign_in"}                 answered by {"done":"sign_in"}
+//   {"do":"await_end"}               answered by {"done":"await_end","codes":[…]}, of errors; none may come back
 //   {"do":"unsubscribe","channel":…} and, by the first client alone, {"do":"whisper","channel":…,"event":…,"data":…}
 //
 // and says each event that a client hears: `{"client":0,"channel":…,"event":…,"data":…}`. It ends when its input ends.
 
+import assert from 'node:assert/strict';
 import readline from 'node:readline';
 
 import { NodeClients } from './node_clients.mjs';
@@ -40,11 +43,20 @@ const orders = {
     whisper({ channel, event, data }) {
         clients[0].whisper(channel, event, data);
     },
+    async sign_in() {
+        for (const client of clients) await within(SOON, 'a sign-in', client.signIn());
+    },
+    async await_end() {
+        const ends = [];
+        for (const client of clients) ends.push(await within(SOON, 'the end', client.reaches('disconnected')));
+        assert.ok(ends.every(({ willRetry }) => !willRetry));
+        return { codes: ends.map(({ errors }) => errors.at(-1).code) };
+    },
 };
 for await (const line of readline.createInterface({ input: process.stdin })) {
     const order = JSON.parse(line);
-    await orders[order.do](order);
-    say({ done: order.do, ...order });
+    const answer = await orders[order.do](order);
+    say({ done: order.do, ...order, ...answer });
 }
 clients.forEach((client) => client.close());
 await server.stop();

@@ -454,6 +454,48 @@ fn a_reload_changes_the_apps_and_keeps_the_connections() {
 }
 
 #[test]
+fn listen_joins_presence_channels_as_the_user_it_is_told() {
+    let place = Place::new();
+    let (_server, port) = serve(&place);
+    let url = format!("http://127.0.0.1:{port}");
+    check(&place, &["listen", "presence-r", "--url", &url], 2, "", "say by --user ID");
+    let listen = ["listen", "presence-r", "--user", "a\"b", "--url", &url, "--count", "1"];
+    let listener = Running::start(place.command(&listen));
+    listener.expect("subscribed to presence-r");
+    let other = ["listen", "presence-r", "--user", "other", "--url", &url];
+    let other = Running::start(place.command(&other));
+    listener.expect("member_added");
+    check(&place, &["trigger", "presence-r", "hi", "{}", "--url", &url], 0, "{}", "");
+    listener.expect("hi");
+    assert_eq!(listener.end(), Some(0), "one event, besides what the protocol said");
+    other.expect("hi");
+}
+
+#[test]
+fn listen_ends_when_every_channel_is_refused() {
+    let place = Place::new();
+    let (_server, port) = serve(&place);
+    let url = format!("http://127.0.0.1:{port}");
+    let listen = ["listen", "private-a", "--secret", "nope", "--url", &url];
+    check(&place, &listen, 1, "", "no channel is left to listen to");
+}
+
+#[test]
+fn a_reload_without_the_file_of_the_start_changes_nothing() {
+    let place = Place::new().with("stentor.toml", &apps_file(&[("1", "k1", "hush-1")], ""));
+    let (server, _) = serve(&place);
+    std::fs::rename(place.0.join("stentor.toml"), place.0.join("elsewhere")).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    let line = server.expect("not reloaded: ");
+    assert!(line.contains("stentor.toml: it was read at the start and is gone"), "{line}");
+    std::fs::rename(place.0.join("elsewhere"), place.0.join("stentor.toml")).unwrap();
+    server.signal(rustix::process::Signal::HUP);
+    server.expect("reloaded: nothing has changed");
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
 fn webhooks_go_where_a_reload_says() {
     let (back_end, served) = answer_once("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let place = Place::new().with("stentor.toml", &apps_file(&[("1", "k1", "hush-1")], ""));

@@ -70,7 +70,7 @@ impl Target {
             format!("{}:{signature}", app.key)
         };
         let auth = self.app.as_ref().filter(|_| channel.starts_with("private-")).map(sign);
-        write_subscribe(out, channel, auth.as_deref());
+        write_subscribe(out, channel, auth.as_deref(), None);
     }
 
     /// A signed request that publishes an event to channels.

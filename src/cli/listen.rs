@@ -32,14 +32,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between attempts that fail; it doubles up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(16);
 
+/// What the names of presence channels begin with.
+const PRESENCE: &str = "presence-";
+
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Prints `12:00:01 channel event data`, times in UTC. Subscribes to private channels too, where the secret is known.
+Prints `12:00:01 channel event data`, times in UTC. Subscribes to private and presence channels too, where the secret is known.
 Comes back when the connection is lost; Ctrl-C ends it.
 
 Examples:
   stentor listen news sport
   stentor listen news --json --count 1
+  stentor listen presence-room --user me
   stentor listen news --url wss://ws.example.com --key k")]
 pub(super) struct ListenArgs {
     /// The channels to subscribe to
@@ -48,7 +52,10 @@ pub(super) struct ListenArgs {
     /// Print one JSON object per line: time, channel, event, data
     #[arg(long)]
     json: bool,
-    /// End after this many events
+    /// Join presence channels as this user; the others there see it come and go
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// End after this many events; what the protocol says itself does not count
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     #[command(flatten)]
@@ -56,6 +63,12 @@ pub(super) struct ListenArgs {
 }
 
 pub(super) fn run(config: &Config, args: &ListenArgs) -> Result<(), Failure> {
+    let is_presence = |channel: &&String| channel.starts_with(PRESENCE);
+    if let (Some(channel), None) = (args.channels.iter().find(is_presence), &args.user) {
+        return Err(Failure::Usage(format!(
+            "{channel} is a presence channel, whose members see each other; say by --user ID as whom to join it"
+        )));
+    }
     let address = match &args.target.url {
         Some(url) => Address::parse(url).map_err(Failure::Usage)?,
         None => Address::of(config),
@@ -72,6 +85,7 @@ pub(super) fn run(config: &Config, args: &ListenArgs) -> Result<(), Failure> {
         args,
         interrupt,
         left: args.count,
+        refused: 0,
         has_connected: false,
     };
     listener.listen()
@@ -85,6 +99,8 @@ struct Listener<'a> {
     interrupt: Interrupt,
     /// Events still to print; `None`: any number.
     left: Option<u64>,
+    /// How many channels this connection was refused.
+    refused: usize,
     /// Whether this address ever answered: if not, it is likely the wrong one, and trying again is no help.
     has_connected: bool,
 }
@@ -226,7 +242,16 @@ impl Listener<'_> {
                 ));
                 Ok(())
             }
-            "pusher:error" | "pusher:subscription_error" => {
+            "pusher:subscription_error" => {
+                tell(&format!("stentor: {}", complaint(&message)));
+                self.refused += 1;
+                if self.refused == self.args.channels.len() {
+                    let reason = "no channel is left to listen to".to_owned();
+                    return Ok(Some(End::GiveUp { reason }));
+                }
+                Ok(())
+            }
+            "pusher:error" => {
                 tell(&format!("stentor: {}", complaint(&message)));
                 Ok(())
             }
@@ -235,18 +260,19 @@ impl Listener<'_> {
         Ok(sent.err().map(|_| lost("the connection is lost")))
     }
 
-    fn subscribe(&self, socket: &mut Socket, socket_id: &str) -> io::Result<()> {
+    fn subscribe(&mut self, socket: &mut Socket, socket_id: &str) -> io::Result<()> {
+        self.refused = 0;
         for channel in &self.args.channels {
-            let is_private = channel.starts_with("private-") && !self.secret.is_empty();
-            let auth = is_private.then(|| {
-                format!(
-                    "{}:{}",
-                    self.key,
-                    channel_signature(&self.secret, socket_id, channel, None)
-                )
+            let user = self.args.user.as_ref().filter(|_| channel.starts_with(PRESENCE));
+            let member = user.map(|user| serde_json::json!({ "user_id": user }).to_string());
+            let is_signed = channel.starts_with("private-") || member.is_some();
+            let auth = (is_signed && !self.secret.is_empty()).then(|| {
+                let member = member.as_deref();
+                let signature = channel_signature(&self.secret, socket_id, channel, member);
+                format!("{}:{signature}", self.key)
             });
             let mut out = Vec::new();
-            message::write_subscribe(&mut out, channel, auth.as_deref());
+            message::write_subscribe(&mut out, channel, auth.as_deref(), member.as_deref());
             socket.send(&out)?;
         }
         Ok(())
@@ -254,7 +280,9 @@ impl Listener<'_> {
 
     fn print(&mut self, message: &ServerMessage<'_>) -> Result<Option<End>, Failure> {
         say(&line(message, self.args.json, unix_seconds()))?;
-        self.left = self.left.map(|left| left - 1);
+        let is_own =
+            ["pusher:", "pusher_internal:"].iter().any(|own| message.event.starts_with(own));
+        self.left = self.left.map(|left| left - u64::from(!is_own));
         Ok((self.left == Some(0)).then_some(End::Done))
     }
 }

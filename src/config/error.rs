@@ -17,6 +17,11 @@ pub enum ConfigError {
         /// The app that has it.
         app: String,
     },
+    /// A file that a running server was started with, and that is not there now.
+    Gone {
+        /// Its path.
+        path: PathBuf,
+    },
     /// A value of the wrong type or outside its range.
     Invalid {
         /// The setting.
@@ -76,6 +81,11 @@ impl fmt::Display for ConfigError {
                 f,
                 "app {app} has the development secret, which everybody knows; with it Stentor listens on loopback \
                  addresses only, not on {host}: run `stentor secret` for an app of your own"
+            ),
+            Self::Gone { path } => write!(
+                f,
+                "{}: it was read at the start and is gone; put it back, or restart to do without it",
+                path.display()
             ),
             Self::Invalid { key, origin, got, allowed } => {
                 write!(f, "{origin}: {key} is {got}; allowed is {allowed}")

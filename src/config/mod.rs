@@ -85,6 +85,8 @@ pub struct Config {
     server: Settings,
     apps: Vec<Settings>,
     notes: Vec<String>,
+    /// The files that were there and read.
+    files: Vec<PathBuf>,
 }
 
 impl Config {
@@ -324,6 +326,7 @@ impl Layers {
             server: Settings::defaults(false),
             apps: vec![Settings::defaults(true)],
             notes: Vec::new(),
+            files: Vec::new(),
         };
         Self { config, errors: Vec::new() }
     }
@@ -357,7 +360,10 @@ impl Layers {
 
     fn read(&mut self, path: &Path, is_required: bool) -> Option<String> {
         match std::fs::read_to_string(path) {
-            Ok(text) => Some(text),
+            Ok(text) => {
+                self.config.files.push(path.to_owned());
+                Some(text)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_required => None,
             Err(error) => {
                 self.errors.push(ConfigError::Unreadable { path: path.to_owned(), error });

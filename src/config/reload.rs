@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use super::settings::Settings;
 use super::{Config, ConfigError, ConfigErrors};
@@ -38,13 +39,17 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A development secret, and an address in force that others can reach: what the fresh settings say of the address
+    /// A file that was read at the start and is gone, for without it the apps would be others. A development secret, and an
+    /// address in force that others can reach: what the fresh settings say of the address
     /// counts from the next start on.
     pub fn reloaded(&self, fresh: &Self) -> Result<(Self, Changes), ConfigErrors> {
         let mut after = Self { apps: fresh.apps.clone(), ..self.clone() };
         after.notes.clone_from(&fresh.notes);
         after.server.take(AT_ONCE, &fresh.server);
-        let errors: Vec<ConfigError> = after.development_secrets().collect();
+        let is_gone = |path: &&PathBuf| !fresh.files.contains(path);
+        let gone = self.files.iter().filter(is_gone);
+        let gone = gone.map(|path| ConfigError::Gone { path: path.clone() });
+        let errors: Vec<ConfigError> = gone.chain(after.development_secrets()).collect();
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }

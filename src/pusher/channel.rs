@@ -94,6 +94,9 @@ impl Naming {
         if characters > self.max_characters {
             return Err(NameError::TooLong { characters, limit: self.max_characters });
         }
+        if name.starts_with('#') && Kind::of(name) != Kind::ServerToUser {
+            return Err(NameError::Character { got: '#' });
+        }
         if self.any_characters {
             return Ok(());
         }
@@ -223,5 +226,6 @@ mod tests {
         assert_eq!(naming.check("a:ü"), Ok(()));
         assert_eq!(naming.check("a:üx"), Err(NameError::TooLong { characters: 4, limit: 3 }));
         assert_eq!(naming.check(""), Err(NameError::Empty));
+        assert_eq!(naming.check("#x"), Err(NameError::Character { got: '#' }), "the server's own");
     }
 }

@@ -260,8 +260,11 @@ impl Handler<Directory> for Pusher {
     fn on_idle(&mut self, conn: &mut Conn<'_, Directory>, idle: Idle) {
         match idle {
             // A control ping is on its way. Who never answered one may still answer the protocol's own.
-            Idle::Silent { answers_pings: false } => conn.send(self.ping.clone()),
-            Idle::Silent { answers_pings: true } => {}
+            // Whoever was not greeted would take it for the greeting.
+            Idle::Silent { answers_pings: false } if self.apps.by_tag(conn.tag()).is_some() => {
+                conn.send(self.ping.clone());
+            }
+            Idle::Silent { .. } => {}
             Idle::Expired => self.desk.refuse(conn, &ClientError::PongMissing),
         }
     }

@@ -7,7 +7,7 @@
 //!   anything else ────────────────────────────────────────────────────────────▶ told at once
 //! ```
 //!
-//! So what is told of one channel, or of one user on it, always alternates. Times are counted from any one moment.
+//! So what is told of one channel, or of one user on it, always alternates, while its app is there. Times are counted from any one moment.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

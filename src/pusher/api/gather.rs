@@ -449,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_request_goes_on_with_what_became_of_its_key() {
-        for claim in [Claim::Done, Claim::Granted, Claim::Pending] {
+        for claim in [Claim::Done, Claim::Granted { at: NOW }, Claim::Pending] {
             let mut gathers = Gathers::default();
             let ticket = gathers.begin(NOW, 1, Wait::Claim { held: held(1), claim: None });
             let outcome = gathers.answered(ticket, Answer::Claim(claim));

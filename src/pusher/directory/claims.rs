@@ -51,15 +51,16 @@ impl Claims {
         let key: Arc<str> = key.into();
         self.order.push_back((unix_seconds, Arc::clone(&key)));
         self.known.insert(key, Entry { granted_at: unix_seconds, is_done: false });
-        Claim::Granted
+        Claim::Granted { at: unix_seconds }
     }
 
-    pub(super) fn settle(&mut self, key: &str, is_done: bool) {
+    /// Tells how the request ended that the key was granted to at that time. One that fails late frees nobody else's key.
+    pub(super) fn settle(&mut self, key: &str, granted_at: u64, is_done: bool) {
         if is_done {
             if let Some(entry) = self.known.get_mut(key) {
                 entry.is_done = true;
             }
-        } else {
+        } else if self.known.get(key).is_some_and(|entry| entry.granted_at == granted_at) {
             self.known.remove(key);
         }
     }
@@ -88,52 +89,68 @@ mod tests {
         assert_eq!(claims.claim("k", unix_seconds), expected, "at {unix_seconds}");
     }
 
+    fn check_granted(claims: &mut Claims, at: u64) {
+        check(claims, at, Claim::Granted { at });
+    }
+
     #[test]
     fn a_key_is_granted_once_and_again_after_its_time() {
         let mut claims = Claims::default();
-        check(&mut claims, NOW, Claim::Granted);
-        claims.settle("k", true);
+        check_granted(&mut claims, NOW);
+        claims.settle("k", NOW, true);
         check(&mut claims, NOW, Claim::Done);
         check(&mut claims, NOW + KEEP_SECONDS - 1, Claim::Done);
-        check(&mut claims, NOW + KEEP_SECONDS, Claim::Granted);
-        assert_eq!(claims.claim("other", NOW + KEEP_SECONDS), Claim::Granted);
+        check_granted(&mut claims, NOW + KEEP_SECONDS);
+        let at = NOW + KEEP_SECONDS;
+        assert_eq!(claims.claim("other", at), Claim::Granted { at });
     }
 
     #[test]
     fn a_request_that_failed_may_come_again() {
         let mut claims = Claims::default();
-        check(&mut claims, NOW, Claim::Granted);
-        claims.settle("k", false);
-        check(&mut claims, NOW, Claim::Granted);
+        check_granted(&mut claims, NOW);
+        claims.settle("k", NOW, false);
+        check_granted(&mut claims, NOW);
     }
 
     #[test]
     fn a_request_under_way_holds_its_key_until_it_must_be_dead() {
         let mut claims = Claims::default();
-        check(&mut claims, NOW, Claim::Granted);
+        check_granted(&mut claims, NOW);
         check(&mut claims, NOW + PENDING_SECONDS - 1, Claim::Pending);
-        check(&mut claims, NOW + PENDING_SECONDS, Claim::Granted);
+        check_granted(&mut claims, NOW + PENDING_SECONDS);
         check(&mut claims, NOW + PENDING_SECONDS, Claim::Pending);
+    }
+
+    #[test]
+    fn a_request_that_fails_late_frees_nobody_elses_key() {
+        let mut claims = Claims::default();
+        check_granted(&mut claims, NOW);
+        check_granted(&mut claims, NOW + PENDING_SECONDS);
+        claims.settle("k", NOW, false);
+        check(&mut claims, NOW + PENDING_SECONDS, Claim::Pending);
+        claims.settle("k", NOW + PENDING_SECONDS, false);
+        check_granted(&mut claims, NOW + PENDING_SECONDS);
     }
 
     #[test]
     fn a_key_that_was_granted_anew_is_kept_from_then_on() {
         let mut claims = Claims::default();
-        check(&mut claims, NOW, Claim::Granted);
-        check(&mut claims, NOW + PENDING_SECONDS, Claim::Granted);
-        claims.settle("k", true);
+        check_granted(&mut claims, NOW);
+        check_granted(&mut claims, NOW + PENDING_SECONDS);
+        claims.settle("k", NOW, true);
         check(&mut claims, NOW + KEEP_SECONDS, Claim::Done);
-        check(&mut claims, NOW + KEEP_SECONDS + PENDING_SECONDS, Claim::Granted);
+        check_granted(&mut claims, NOW + KEEP_SECONDS + PENDING_SECONDS);
     }
 
     #[test]
     fn the_table_is_bounded_and_forgets_the_oldest() {
         let mut claims = Claims::default();
         for number in 0..=MOST_KEYS {
-            assert_eq!(claims.claim(&number.to_string(), NOW), Claim::Granted);
+            assert_eq!(claims.claim(&number.to_string(), NOW), Claim::Granted { at: NOW });
         }
         assert_eq!((claims.known.len(), claims.order.len()), (MOST_KEYS, MOST_KEYS));
-        assert_eq!(claims.claim("0", NOW), Claim::Granted);
+        assert_eq!(claims.claim("0", NOW), Claim::Granted { at: NOW });
         assert_eq!(claims.claim(&MOST_KEYS.to_string(), NOW), Claim::Pending);
     }
 
@@ -141,9 +158,9 @@ mod tests {
     fn nothing_remains_of_what_is_over() {
         let mut claims = Claims::default();
         for number in 0..10 {
-            assert_eq!(claims.claim(&number.to_string(), NOW), Claim::Granted);
+            assert_eq!(claims.claim(&number.to_string(), NOW), Claim::Granted { at: NOW });
         }
-        check(&mut claims, NOW + KEEP_SECONDS, Claim::Granted);
+        check_granted(&mut claims, NOW + KEEP_SECONDS);
         assert_eq!((claims.known.len(), claims.order.len()), (1, 1));
     }
 }

@@ -62,10 +62,15 @@ impl Directory {
     /// Those whose delay is over, unless they are back, or left again later.
     pub(super) fn end_due_departures(&mut self, out: &mut Announcer<'_, Self>) {
         let now = out.unix_seconds();
-        while let Some((topic, user_id)) = self.departures.next_due(now) {
-            let Some(members) = self.presence.get_mut(&*topic) else { continue };
-            let removed = members.end_lingering(&user_id, now);
-            self.remove(&topic, removed, out);
+        while let Some(who) = self.departures.next_due(now) {
+            let (topic, user_id) = &*who;
+            let Some(members) = self.presence.get_mut(&**topic) else { continue };
+            if let Some(later) = members.missed_at(user_id).filter(|missed_at| *missed_at > now) {
+                self.departures.note(topic, user_id, later);
+                continue;
+            }
+            let removed = members.end_lingering(user_id, now);
+            self.remove(topic, removed, out);
         }
     }
 

@@ -117,7 +117,10 @@ impl Directory {
 
     fn tell_due_counts(&mut self, out: &mut Announcer<'_, Self>) {
         for (topic, subscribers) in self.counts.due(out.unix_seconds()) {
-            self.announce_count(&topic, subscribers, out);
+            // The app may have been told otherwise since.
+            if self.channel_of(&topic).is_some_and(|(app, _)| app.subscription_count) {
+                self.announce_count(&topic, subscribers, out);
+            }
         }
     }
 

@@ -23,6 +23,8 @@ pub enum Question {
     Claim,
     /// About an idempotency key: its request was carried out, or failed and may come again.
     Settle {
+        /// When the key was granted to it.
+        granted_at: u64,
         /// Whether it was carried out.
         is_done: bool,
     },
@@ -70,7 +72,10 @@ pub enum Claim {
     /// It was carried out before.
     Done,
     /// It may, and whoever asked will say how it ended.
-    Granted,
+    Granted {
+        /// When, in seconds since the Unix epoch: it tells this grant from a later one.
+        at: u64,
+    },
     /// Another one with that key is under way.
     Pending,
 }
@@ -101,8 +106,8 @@ impl Directory {
                 Answer::Channel(Facts { cached, ..self.facts(topic, subscribers) })
             }
             Question::Claim => Answer::Claim(self.claims.claim(topic, now)),
-            Question::Settle { is_done } => {
-                self.claims.settle(topic, is_done);
+            Question::Settle { granted_at, is_done } => {
+                self.claims.settle(topic, granted_at, is_done);
                 Answer::Done
             }
             Question::Users => Answer::Users(self.presence.get(topic).map_or_else(Vec::new, list)),

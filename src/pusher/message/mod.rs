@@ -492,10 +492,19 @@ pub struct ServerError {
     pub message: String,
 }
 
-/// Writes a client's wish to hear a channel; public channels need no `auth`.
-pub fn write_subscribe(out: &mut Vec<u8>, channel: &str, auth: Option<&str>) {
+/// Writes a client's wish to hear a channel; public channels need no `auth`, and only presence channels `channel_data`.
+pub fn write_subscribe(
+    out: &mut Vec<u8>,
+    channel: &str,
+    auth: Option<&str>,
+    channel_data: Option<&str>,
+) {
     out.extend_from_slice(br#"{"event":"pusher:subscribe","data":{"auth":"#);
     write_string(out, auth.unwrap_or_default());
+    if let Some(channel_data) = channel_data {
+        out.extend_from_slice(br#","channel_data":"#);
+        write_string(out, channel_data);
+    }
     out.extend_from_slice(br#","channel":"#);
     write_string(out, channel);
     out.extend_from_slice(b"}}");

@@ -367,8 +367,12 @@ fn a_client_reads_its_socket_id_and_errors_in_both_encodings() {
 #[test]
 fn what_our_client_writes_our_server_reads() {
     let mut out = Vec::new();
-    write_subscribe(&mut out, "a\"b", Some("K:1"));
+    write_subscribe(&mut out, "a\"b", Some("K:1"), None);
     check_subscribe(str::from_utf8(&out).unwrap(), &subscribe("a\"b", Some("K:1"), None));
+    let data = Some(r#"{"user_id":"7"}"#);
+    out.clear();
+    write_subscribe(&mut out, "presence-a", Some("K:1"), data);
+    check_subscribe(str::from_utf8(&out).unwrap(), &subscribe("presence-a", Some("K:1"), data));
     assert!(matches!(Command::read(PING), Ok(Command::Ping)));
 }
 

@@ -258,6 +258,12 @@ impl Members {
         Some(id)
     }
 
+    /// When a user who is gone and still listed is missed.
+    pub(super) fn missed_at(&self, user_id: &str) -> Option<u64> {
+        let user = self.users.get(*self.by_id.get(user_id)?)?;
+        user.gone.as_ref().map(|gone| gone.due_at)
+    }
+
     /// A user is listed no more, if it is gone and its time is over.
     pub(super) fn end_lingering(&mut self, user_id: &str, unix_seconds: u64) -> Option<Member> {
         let user = *self.by_id.get(user_id)?;

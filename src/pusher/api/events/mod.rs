@@ -77,11 +77,12 @@ pub(super) fn resume(
 ) -> Result<Option<String>, ApiError> {
     match claim {
         Claim::Done => conclude(asker, &held),
-        Claim::Granted => {
+        Claim::Granted { at: granted_at } => {
             let batch = Batch::read(held.shape, &held.body, asker.app)?;
             let result = batch.publish_all(asker);
             let (channel, is_done) = (held.channel.clone(), result.is_ok());
-            asker.ask(&channel, Question::Settle { is_done }, Wait::Settled { held, result })?;
+            let question = Question::Settle { granted_at, is_done };
+            asker.ask(&channel, question, Wait::Settled { held, result })?;
             Ok(None)
         }
         Claim::Pending => Err(ApiError::InProgress),

@@ -4,6 +4,7 @@
 //!  browser ── GET / ──────────────────▶ routes: the page itself
 //!          ── WebSocket /app/KEY ─────▶ the Pusher room, as any client
 //!          ── POST /dashboard/sign ───▶ routes: signs one publish request   (the secret stays here)
+//!          ── POST /dashboard/auth ───▶ routes: signs one subscription
 //!          ── POST /apps/1/events?… ──▶ the Pusher room, as any back end
 //! ```
 //!

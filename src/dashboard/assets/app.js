@@ -3,6 +3,7 @@
 //   Connection    one WebSocket: greets, pings, comes back          (knows no page)
 //   show*         what is on the page                               (know no socket)
 //   publish       asks the server to sign a request, then sends it like any back end
+//   tell.sign     asks the server to sign a subscription, as an application's own back end does
 
 "use strict";
 
@@ -62,8 +63,21 @@ class Connection {
     if (this.socketId) this.socket.send(JSON.stringify({ event, data }));
   }
 
-  subscribe(channel) {
-    this.send("pusher:subscribe", { auth: "", channel });
+  async subscribe(channel) {
+    const socketId = this.socketId;
+    let signed = { auth: "" };
+    if (socketId && /^(private|presence)-/.test(channel)) {
+      try {
+        signed = await this.tell.sign(channel, socketId);
+      } catch (error) {
+        this.tell.channel(channel, "refused", error.message);
+        return;
+      }
+    }
+    // Meanwhile it may be another connection, or nobody may want the channel any more.
+    if (this.socketId === socketId && this.channels.has(channel)) {
+      this.send("pusher:subscribe", { ...signed, channel });
+    }
   }
 
   unsubscribe(channel) {
@@ -127,7 +141,7 @@ class Connection {
     const pause = isAtOnce ? 0 : Math.min(1000 * 2 ** this.attempts, LONGEST_PAUSE);
     this.attempts += 1;
     const when = pause === 0 ? "now" : `in ${Math.round(pause / 1000)} s`;
-    this.tell.state("connecting", `Not connected: ${why}. Trying again ${when}.`);
+    this.tell.state("connecting", `Not connected: ${why.replace(/\.$/, "")}. Trying again ${when}.`);
     this.expect(pause, () => this.open());
   }
 }
@@ -171,6 +185,10 @@ const tell = {
     if (state === "refused") showNotice(`${channel}: ${reason || "the subscription was refused"}`);
   },
   event: showEvent,
+  async sign(channel, socketId) {
+    const body = JSON.stringify({ app: app.id, socket_id: socketId, channel });
+    return JSON.parse(await post("dashboard/auth", body, { "X-Stentor": "dashboard" }));
+  },
 };
 
 function showNotice(text) {

@@ -2,15 +2,16 @@
 //!
 //! Signing is the one thing here that another site would want, and its browser would carry its requests to us. Four
 //! things stop it: `Origin` must be the page's own; the header `X-Stentor` cannot be sent across origins without a
-//! preflight, which is answered 405; on loopback `Host` must be a name of this machine; and nothing but
-//! `POST …/apps/‹id›/events` is ever signed.
+//! preflight, which is answered 405; on loopback `Host` must be a name of this machine; and nothing is ever signed but
+//! `POST …/apps/‹id›/events`, and subscriptions to private and presence channels.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Options, Trust};
-use crate::Response;
-use crate::pusher::signature::{Credentials, signed_query};
+use crate::pusher::channel::Kind;
+use crate::pusher::signature::{Credentials, channel_signature, signed_query};
 use crate::pusher::{App, Apps};
+use crate::{Response, SocketId};
 
 const PAGE: &str = include_str!("../assets/index.html");
 const STYLE: &str = include_str!("../assets/style.css");
@@ -45,6 +46,7 @@ pub fn answer(options: &Options, apps: &Apps, asked: &Asked<'_>) -> Option<Respo
         "/dashboard/app.js" => Content::Text("text/javascript; charset=utf-8", SCRIPT),
         "/dashboard/apps" => Content::Apps,
         "/dashboard/sign" => Content::Signature,
+        "/dashboard/auth" => Content::Subscription,
         _ => return None,
     };
     let response = match (content, asked.method) {
@@ -56,7 +58,10 @@ pub fn answer(options: &Options, apps: &Apps, asked: &Asked<'_>) -> Option<Respo
         }
         (Content::Apps, "GET" | "HEAD") => Response::json(200, shown(options, apps)),
         (Content::Signature, "POST") => sign(options, apps, asked),
-        (Content::Signature, _) => refuse(405, "only POST").header("Allow", "POST"),
+        (Content::Subscription, "POST") => authorise(apps, asked),
+        (Content::Signature | Content::Subscription, _) => {
+            refuse(405, "only POST").header("Allow", "POST")
+        }
         (_, _) => refuse(405, "only GET").header("Allow", "GET, HEAD"),
     };
     Some(guarded(response))
@@ -65,6 +70,7 @@ pub fn answer(options: &Options, apps: &Apps, asked: &Asked<'_>) -> Option<Respo
 enum Content {
     Apps,
     Signature,
+    Subscription,
     Text(&'static str, &'static str),
 }
 
@@ -132,7 +138,7 @@ fn sign(options: &Options, apps: &Apps, asked: &Asked<'_>) -> Response {
     struct Signed {
         query: String,
     }
-    if !is_same_origin(asked.origin, asked.host) || asked.marker != Some("dashboard") {
+    if !is_from_the_page(asked) {
         return refuse(403, "only the page at / of this server may ask for signatures");
     }
     let Ok(request) = serde_json::from_slice::<SignRequest>(asked.body) else {
@@ -149,6 +155,47 @@ fn sign(options: &Options, apps: &Apps, asked: &Asked<'_>) -> Response {
     let path = format!("/apps/{}/events", app.id);
     let query = signed_query(credentials, "POST", &path, request.body.as_bytes(), (options.now)());
     Response::json(200, to_json(&Signed { query }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthRequest {
+    app: String,
+    socket_id: String,
+    channel: String,
+}
+
+/// Signs a subscription of the page. On presence channels each page is a user of its own.
+fn authorise(apps: &Apps, asked: &Asked<'_>) -> Response {
+    #[derive(Serialize)]
+    struct Authorised {
+        auth: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        channel_data: Option<String>,
+    }
+    if !is_from_the_page(asked) {
+        return refuse(403, "only the page at / of this server may ask for signatures");
+    }
+    let Ok(request) = serde_json::from_slice::<AuthRequest>(asked.body) else {
+        return refuse(400, "expected {\"app\":\"…\",\"socket_id\":\"…\",\"channel\":\"…\"}");
+    };
+    let AuthRequest { app, socket_id, channel } = request;
+    let Some(app) = apps.by_id(&app).filter(|app| app.enabled) else {
+        return refuse(404, "no such app");
+    };
+    let kind = Kind::of(&channel);
+    if !kind.needs_signature() || socket_id.parse::<SocketId>().is_err() {
+        return refuse(403, "only subscriptions to private and presence channels are signed here");
+    }
+    let member = || serde_json::json!({ "user_id": format!("page {socket_id}") }).to_string();
+    let channel_data = kind.has_members().then(member);
+    let signature = channel_signature(&app.secret, &socket_id, &channel, channel_data.as_deref());
+    let auth = format!("{}:{signature}", app.key);
+    Response::json(200, to_json(&Authorised { auth, channel_data }))
+}
+
+fn is_from_the_page(asked: &Asked<'_>) -> bool {
+    is_same_origin(asked.origin, asked.host) && asked.marker == Some("dashboard")
 }
 
 fn events_path(options: &Options, app: &App) -> String {

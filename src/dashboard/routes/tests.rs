@@ -114,8 +114,48 @@ fn a_prefixed_path_is_signed_without_its_prefix() {
     assert_eq!(text(&prefixed), text(&ask(&SIGN).unwrap()));
 }
 
+const JOIN: Asked<'_> = Asked {
+    path: "/dashboard/auth",
+    body: br#"{"app":"1","socket_id":"1.2","channel":"private-a"}"#,
+    ..SIGN
+};
+
+#[test]
+fn a_subscription_of_the_page_is_signed() {
+    let private = text(&ask(&JOIN).unwrap());
+    let signature = channel_signature("secret-1", "1.2", "private-a", None);
+    assert_eq!(private, format!("{{\"auth\":\"key-1:{signature}\"}}"));
+    let body = br#"{"app":"1","socket_id":"1.2","channel":"presence-a"}"#;
+    let presence = text(&ask(&Asked { body, ..JOIN }).unwrap());
+    let member = r#"{"user_id":"page 1.2"}"#;
+    let signature = channel_signature("secret-1", "1.2", "presence-a", Some(member));
+    let expected = serde_json::json!({
+        "auth": format!("key-1:{signature}"), "channel_data": member
+    });
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&presence).unwrap(), expected);
+}
+
+#[test]
+fn only_subscriptions_to_signed_channels_of_an_enabled_app_are_signed() {
+    for (body, status) in [
+        (&br#"{"app":"1","socket_id":"1.2","channel":"news"}"#[..], 403),
+        (br##"{"app":"1","socket_id":"1.2","channel":"#server-to-user-7"}"##, 403),
+        (br#"{"app":"1","socket_id":"1.2","channel":":user::{}"}"#, 403),
+        (br#"{"app":"1","socket_id":"1.2::user","channel":"private-a"}"#, 403),
+        (br#"{"app":"2","socket_id":"1.2","channel":"private-a"}"#, 404),
+        (br#"{"app":"1","channel":"private-a"}"#, 400),
+        (b"", 400),
+    ] {
+        check(Asked { body, ..JOIN }, status);
+    }
+}
+
 #[test]
 fn another_sites_page_gets_no_signature() {
+    check(Asked { origin: Some("http://evil.example"), ..JOIN }, 403);
+    check(Asked { origin: None, ..JOIN }, 403);
+    check(Asked { marker: None, ..JOIN }, 403);
+    check(Asked { method: "OPTIONS", ..JOIN }, 405);
     check(Asked { origin: Some("http://evil.example"), ..SIGN }, 403);
     check(Asked { origin: Some("http://localhost:8081"), ..SIGN }, 403);
     check(Asked { origin: Some("null"), ..SIGN }, 403);

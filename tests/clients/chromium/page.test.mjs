@@ -85,6 +85,16 @@ describe('the page', { timeout: 120_000 }, () => {
         assert.equal(await page.innerText('#count'), '1');
     });
 
+    fact('joins private and presence channels', DESK, async () => {
+        await subscribe('private-orders');
+        await publish('private-orders', 'shipped', '{"order": 7}');
+        assert.equal((await newest('shipped')).channel, 'private-orders');
+        await subscribe('presence-room');
+        await page.click('#clear');
+        const { users } = await (await server.sdk(DEVELOPMENT).get({ path: '/channels/presence-room/users' })).json();
+        assert.deepEqual(users, [{ id: `page ${await page.innerText('#socket')}` }]);
+    });
+
     fact('shows what a back end publishes', DESK, async () => {
         await subscribe('orders');
         await server.sdk(DEVELOPMENT).trigger('orders', 'paid', { by: 'card' });

@@ -81,11 +81,13 @@ impl Reader<'_> {
                     let entries = self.read_fields(table, fields);
                     self.file.server.extend(entries);
                 }
+                ("webhooks", DeValue::Array(_)) => self.wrong_shape(
+                    at,
+                    "[webhooks] is one table, for all apps; a target stands behind its app, as [[apps.webhooks]]",
+                ),
                 (table, _) if table_names().contains(table) => {
-                    self.wrong_shape(
-                        at,
-                        "this is a table: write it as [table], with its keys below",
-                    );
+                    let message = format!("write it as a table, [{table}], with its keys below");
+                    self.wrong_shape(at, &message);
                 }
                 (unknown, _) => self.unknown_at_top(unknown, at),
             }
@@ -289,7 +291,13 @@ mod tests {
         );
         check(
             "server = 1",
-            &["stentor.toml:1: this is a table: write it as [table], with its keys below"],
+            &["stentor.toml:1: write it as a table, [server], with its keys below"],
+        );
+        check(
+            "[[webhooks]]\nurl = \"http://a/\"",
+            &[
+                "stentor.toml:1: [webhooks] is one table, for all apps; a target stands behind its app, as [[apps.webhooks]]",
+            ],
         );
     }
 

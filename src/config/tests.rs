@@ -310,7 +310,7 @@ fn each_app_has_its_own_kind() {
 
 #[test]
 fn a_word_that_is_none_names_those_that_are() {
-    let expected = "apps.compat is \"ably\"; allowed is reverb or pusher or soketi";
+    let expected = "apps.compat is \"ably\"; allowed is reverb, pusher or soketi";
     check_refused(&[], &[("STENTOR_APP_COMPAT", "ably")], &[], expected);
 }
 

@@ -177,7 +177,10 @@ impl fmt::Display for Kind {
             }
             Self::Switch => f.write_str("true or false"),
             Self::Text => f.write_str("text"),
-            Self::Word(words) => f.write_str(&words.join(" or ")),
+            Self::Word(words) => {
+                let (last, others) = words.split_last().unwrap_or((&"", &[]));
+                write!(f, "{} or {last}", others.join(", "))
+            }
         }
     }
 }

@@ -25,7 +25,8 @@ const KEYS: [&str; 5] = ["url", "events", "channel_prefix", "channel_suffix", "h
 
 /// For each of them what would be right.
 const URL: &str = "an absolute URL, such as \"https://example.com/webhooks\"";
-const EVENTS: &str = "a list of names of webhooks, such as [\"channel_occupied\"]";
+const EVENTS: &str =
+    "a list of names of webhooks, at least one, such as [\"channel_occupied\"]; without it, all";
 const AFFIX: &str = "text without line breaks";
 const HEADERS: &str = "a table of names and texts, such as { \"X-My\" = \"v\" }";
 
@@ -110,10 +111,8 @@ fn read_events(reader: &mut Reader<'_>, fields: &DeTable<'_>, target: &mut Targe
             Some(kind) => target.events.push(kind),
             None => {
                 let known = FactKind::ALL.map(FactKind::name);
-                let allowed = match nearest(text, known) {
-                    Some(nearest) => format!("a name of a webhook; did you mean \"{nearest}\"?"),
-                    None => known.join(", "),
-                };
+                let guess = nearest(text, known).map(|name| format!("; did you mean \"{name}\"?"));
+                let allowed = format!("one of {}{}", known.join(", "), guess.unwrap_or_default());
                 invalid(reader, "apps.webhooks.events", name, &allowed);
             }
         }
@@ -248,11 +247,11 @@ mod tests {
         );
         check_one(
             "events = [\"channel_ocupied\"]",
-            "s.toml:7: apps.webhooks.events is \"channel_ocupied\"; allowed is a name of a webhook; did you mean \"channel_occupied\"?",
+            "s.toml:7: apps.webhooks.events is \"channel_ocupied\"; allowed is one of channel_occupied, channel_vacated, member_added, member_removed, client_event, cache_miss, subscription_count; did you mean \"channel_occupied\"?",
         );
         check_one(
             "events = []",
-            "s.toml:7: apps.webhooks.events is []; allowed is a list of names of webhooks, such as [\"channel_occupied\"]",
+            "s.toml:7: apps.webhooks.events is []; allowed is a list of names of webhooks, at least one, such as [\"channel_occupied\"]; without it, all",
         );
     }
 

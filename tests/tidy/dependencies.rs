@@ -9,8 +9,13 @@ const ARGUED: &str = "docs/internals/dependencies.md";
 /// Direct dependencies of the crate itself. The number shrinks; to raise it is a decision.
 const MOST_DIRECT: usize = 23;
 
-/// As cargo writes it, whatever mirror it asks.
-const CARGO_SOURCE: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+/// How a line of `Cargo.lock` begins that says which registry a crate is from. Cargo's own has one such line, whatever
+/// mirror is asked; which, cargo knows: `--locked` refuses any other where no manifest names a registry.
+const CARGO_SOURCE: &str = "source = \"registry+";
+
+/// Keys and tables of cargo's manifests and settings that would turn it to another registry, or to none.
+const SOURCE_KEYS: [&str; 7] =
+    ["registry =", "registry-index =", "git =", "index =", "[source", "[registries", "[registry"];
 
 /// Places in other lock and settings files where an address of a registry would stand.
 const REGISTRY_KEYS: [&str; 5] =
@@ -77,9 +82,12 @@ fn rows(document: &str) -> impl Iterator<Item = (usize, &str)> {
 fn lock_files(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
     for (path, text) in tree.files().filter(|(path, _)| is_lock_file(path)) {
+        let mut lines = text.lines().map(str::trim_start);
+        let source = lines.find(|line| line.starts_with(CARGO_SOURCE));
         for (index, line) in text.lines().map(str::trim_start).enumerate() {
             let is_foreign = match path.rsplit('/').next() {
-                Some("Cargo.lock") => line.starts_with("source = ") && line != CARGO_SOURCE,
+                Some("Cargo.lock") => line.starts_with("source = ") && Some(line) != source,
+                Some("Cargo.toml" | "config.toml") => names_source(line),
                 _ => REGISTRY_KEYS.iter().any(|key| line.starts_with(key)),
             };
             if is_foreign {
@@ -92,14 +100,28 @@ fn lock_files(tree: &Tree) -> Vec<Finding> {
     found
 }
 
+/// Whether a line of TOML names a registry, at its beginning or within an inline table.
+fn names_source(line: &str) -> bool {
+    let pieces = line.split(['{', ',']).map(str::trim_start);
+    !line.starts_with('#')
+        && pieces.into_iter().any(|piece| SOURCE_KEYS.iter().any(|key| piece.starts_with(key)))
+}
+
 /// Files that the ordinary clients of cargo, npm and pip read or write.
 fn is_lock_file(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let is_named = matches!(
         name,
-        "Cargo.lock" | "package-lock.json" | "npm-shrinkwrap.json" | ".npmrc" | "pip.conf"
+        "Cargo.lock"
+            | "Cargo.toml"
+            | "package-lock.json"
+            | "npm-shrinkwrap.json"
+            | ".npmrc"
+            | "pip.conf"
     );
-    is_named || (name.starts_with("requirements") && name.ends_with(".txt"))
+    is_named
+        || path == ".cargo/config.toml"
+        || (name.starts_with("requirements") && name.ends_with(".txt"))
 }
 
 mod tests {
@@ -135,8 +157,24 @@ mod tests {
 
     #[test]
     fn an_address_in_a_lock_file_is_found() {
-        let foreign = format!("{CARGO_SOURCE}\nsource = \"registry+https://example.com/index\"");
-        check(lock_files, &[("fuzz/Cargo.lock", &foreign)], &["fuzz/Cargo.lock:2"]);
+        let own = format!("{CARGO_SOURCE}own\"");
+        for foreign in
+            ["registry+https://example.com/index", "sparse+https://example.com/", "git+x"]
+        {
+            let lock = format!("{own}\n{own}\nsource = \"{foreign}\"");
+            check(lock_files, &[("fuzz/Cargo.lock", &lock)], &["fuzz/Cargo.lock:3"]);
+        }
+        check(lock_files, &[("Cargo.lock", "source = \"git+x\"")], &["Cargo.lock:1"]);
+        for line in [
+            "a = { version = \"1\", registry = \"x\" }",
+            "[source.x]",
+            "[registries.x]",
+            "git = \"x\"",
+        ] {
+            check(lock_files, &[("fuzz/Cargo.toml", line)], &["fuzz/Cargo.toml:1"]);
+            check(lock_files, &[(".cargo/config.toml", line)], &[".cargo/config.toml:1"]);
+        }
+        check(lock_files, &[("Cargo.toml", "a = { version = \"1\", features = [\"git\"] }")], &[]);
         let resolved = "{\n  \"resolved\": \"https://example.com/a.tgz\"\n}";
         check(lock_files, &[("tests/package-lock.json", resolved)], &["tests/package-lock.json:2"]);
         check(

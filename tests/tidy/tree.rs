@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::lex::Lexed;
 
 /// Where the rules look, relative to the package.
-const ROOTS: [&str; 6] = ["benches", "docs", "examples", "fuzz", "src", "tests"];
+const ROOTS: [&str; 7] = [".cargo", "benches", "docs", "examples", "fuzz", "src", "tests"];
 
 /// Folders of things that are made or fetched.
 const NOT_OURS: [&str; 5] = ["artefacts", "corpus", "node_modules", "target", "__pycache__"];

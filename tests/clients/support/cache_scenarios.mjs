@@ -1,9 +1,8 @@
 // What must be true of cache channels: who comes late hears the last event at once, or is told that there is none.
 
 import assert from 'node:assert/strict';
-import { after, before } from 'node:test';
 
-import { BackEnd, MASTER_KEYS } from './back_end.mjs';
+import { MASTER_KEYS } from './back_end.mjs';
 import { APPS } from './server.mjs';
 import { onStage } from './stage.mjs';
 import { SOON, within } from './wait.mjs';
@@ -15,14 +14,8 @@ const MISS = 'pusher:cache_miss';
 export function cacheScenarios(kind, make) {
     onStage(kind, make, (stage) => {
         const { fact, heard } = stage;
-        let backEnd;
-        before(async () => {
-            backEnd = await BackEnd.start();
-        });
-        after(() => backEnd?.stop());
-
         const join = async (channel) => {
-            const settings = { backEnd: backEnd.url, encryption: true, user: 'ann' };
+            const settings = { backEnd: stage.backEnd.url, encryption: true, user: 'ann' };
             return (await stage.subscribeWith(settings, channel))[0];
         };
         const trigger = (channel, event, data) => {

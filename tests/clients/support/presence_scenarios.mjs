@@ -1,9 +1,7 @@
 // What must be true of presence channels: who is told of whom, once for each user, however many tabs they have open.
 
 import assert from 'node:assert/strict';
-import { after, before } from 'node:test';
 
-import { BackEnd } from './back_end.mjs';
 import { onStage } from './stage.mjs';
 import { SOON, within } from './wait.mjs';
 
@@ -17,14 +15,8 @@ const byName = (members) => members.toSorted((one, other) => one.name.localeComp
 export function presenceScenarios(kind, make) {
     onStage(kind, make, (stage) => {
         const { fact, connect, heard } = stage;
-        let backEnd;
-        before(async () => {
-            backEnd = await BackEnd.start();
-        });
-        after(() => backEnd?.stop());
-
         const tab = async (user, channel) => {
-            const [client] = await connect({ backEnd: backEnd.url, user });
+            const [client] = await connect({ backEnd: stage.backEnd.url, user });
             await within(SOON, `${user} on ${channel}`, client.join(channel));
             return client;
         };
@@ -91,7 +83,7 @@ export function presenceScenarios(kind, make) {
         fact('who is refused is no member', async () => {
             const channel = 'presence-guarded';
             const bob = await tab('bob', channel);
-            const [forger] = await connect({ backEnd: `${backEnd.url}/forged-secret`, user: 'ann' });
+            const [forger] = await connect({ backEnd: `${stage.backEnd.url}/forged-secret`, user: 'ann' });
             await within(SOON, 'the error handler', forger.refusal(channel));
             const cyd = await tab('cyd', channel);
             assert.deepEqual(await here(cyd, channel), [BOB, CYD]);
@@ -100,7 +92,7 @@ export function presenceScenarios(kind, make) {
 
         fact('a back end reaches all members', async () => {
             const channel = 'presence-news';
-            const [ann] = await stage.subscribeWith({ backEnd: backEnd.url, user: 'ann' }, channel);
+            const [ann] = await stage.subscribeWith({ backEnd: stage.backEnd.url, user: 'ann' }, channel);
             await stage.server.sdk().trigger(channel, 'greeting', { to: 'all' });
             const [{ data }] = await heard(ann, channel, 'greeting');
             assert.deepEqual(data, { to: 'all' });

@@ -2,9 +2,8 @@
 // other. As in `scenarios.mjs`, a later event on the same channel shows that an earlier one did not come.
 
 import assert from 'node:assert/strict';
-import { after, before } from 'node:test';
 
-import { BackEnd, FORGED, MASTER_KEYS } from './back_end.mjs';
+import { FORGED, MASTER_KEYS } from './back_end.mjs';
 import { APPS } from './server.mjs';
 import { onStage } from './stage.mjs';
 import { SOON, within } from './wait.mjs';
@@ -13,20 +12,14 @@ import { SOON, within } from './wait.mjs';
 export function privateScenarios(kind, make) {
     onStage(kind, make, (stage) => {
         const { fact, connect, heard } = stage;
-        let backEnd;
-        before(async () => {
-            backEnd = await BackEnd.start();
-        });
-        after(() => backEnd?.stop());
-
-        const subscribe = (...channels) => stage.subscribeWith({ backEnd: backEnd.url }, ...channels);
+        const subscribe = (...channels) => stage.subscribeWith({ backEnd: stage.backEnd.url }, ...channels);
         const encrypting = (...channels) => {
-            return stage.subscribeWith({ backEnd: backEnd.url, encryption: true }, ...channels);
+            return stage.subscribeWith({ backEnd: stage.backEnd.url, encryption: true }, ...channels);
         };
 
         fact('a private channel is joined with the signature of the application', async () => {
             const [client, socketId] = await subscribe('private-orders');
-            assert.deepEqual(backEnd.askedFor('private-orders'), [{ name: 'nobody', socketId, channel: 'private-orders' }]);
+            assert.deepEqual(stage.backEnd.askedFor('private-orders'), [{ name: 'nobody', socketId, channel: 'private-orders' }]);
             await stage.server.sdk().trigger('private-orders', 'shipped', { id: 7 });
             const expected = [{ channel: 'private-orders', event: 'shipped', data: { id: 7 } }];
             assert.deepEqual(await heard(client, 'private-orders', 'shipped'), expected);
@@ -35,7 +28,7 @@ export function privateScenarios(kind, make) {
         for (const forgery of FORGED) {
             fact(`a ${forgery.replace('-', ' ')} is refused, and nothing is sent of the channel`, async () => {
                 const channel = `private-${forgery}`;
-                const [client, socketId] = await connect({ backEnd: `${backEnd.url}/${forgery}` });
+                const [client, socketId] = await connect({ backEnd: `${stage.backEnd.url}/${forgery}` });
                 const told = await within(SOON, 'the error handler', client.refusal(channel));
                 assert.deepEqual(told.map(({ type, status }) => ({ type, status })), [{ type: 'AuthError', status: 401 }]);
                 const error = await within(SOON, 'an error of the connection', client.error(4009));
@@ -112,7 +105,7 @@ export function privateScenarios(kind, make) {
             const now = await within(SOON, 'a second connection', client.reconnect());
             await within(SOON, 'the subscription again', client.confirmations(channel, 2));
             assert.notEqual(now, before);
-            assert.deepEqual(backEnd.askedFor(channel).map(({ socketId }) => socketId), [before, now]);
+            assert.deepEqual(stage.backEnd.askedFor(channel).map(({ socketId }) => socketId), [before, now]);
             await stage.server.sdk().trigger(channel, 'back', 1);
             assert.equal((await heard(client, channel, 'back')).length, 1);
         });
@@ -135,14 +128,14 @@ export function privateScenarios(kind, make) {
             const channel = 'private-encrypted-changing';
             const [client] = await encrypting(channel);
             const encryptionMasterKeyBase64 = MASTER_KEYS[1];
-            backEnd.encryptionMasterKeyBase64 = encryptionMasterKeyBase64;
+            stage.backEnd.encryptionMasterKeyBase64 = encryptionMasterKeyBase64;
             try {
                 await stage.server.sdk(APPS[0], { encryptionMasterKeyBase64 }).trigger(channel, 'after', { key: 2 });
                 const [{ data }] = await heard(client, channel, 'after');
                 assert.deepEqual(data, { key: 2 });
-                assert.equal(backEnd.askedFor(channel).length, 2);
+                assert.equal(stage.backEnd.askedFor(channel).length, 2);
             } finally {
-                [backEnd.encryptionMasterKeyBase64] = MASTER_KEYS;
+                [stage.backEnd.encryptionMasterKeyBase64] = MASTER_KEYS;
             }
         });
     });

@@ -1,7 +1,9 @@
-// What every file of scenarios stands on: a server, a source of clients, and tests that close what they opened.
+// What every file of scenarios stands on: a server, an application's back end, a source of clients, and tests that close
+// what they opened.
 
 import { after, before, describe, test } from 'node:test';
 
+import { BackEnd } from './back_end.mjs';
 import { APPS, Server } from './server.mjs';
 import { SOON, within } from './wait.mjs';
 
@@ -15,7 +17,7 @@ export function onStage(kind, make, declare) {
     });
 }
 
-/** One server and one source of clients, for all tests of a group. */
+/** One server, one back end and one source of clients, for all tests of a group. They are there once its tests run. */
 class Stage {
     constructor(kind) {
         this.kind = kind;
@@ -24,11 +26,13 @@ class Stage {
 
     async set(make) {
         this.server = await Server.start();
+        this.backEnd = await BackEnd.start();
         this.source = await make();
     }
 
     async strike() {
         await this.source?.close();
+        await this.backEnd?.stop();
         await this.server?.stop();
     }
 

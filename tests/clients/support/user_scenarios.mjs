@@ -2,9 +2,8 @@
 // when the application says so.
 
 import assert from 'node:assert/strict';
-import { after, before } from 'node:test';
 
-import { BackEnd, FORGED } from './back_end.mjs';
+import { FORGED } from './back_end.mjs';
 import { onStage } from './stage.mjs';
 import { SOON, within } from './wait.mjs';
 
@@ -15,12 +14,6 @@ const FORGED_USERS = FORGED.filter((forgery) => forgery !== 'forged-channel');
 export function userScenarios(kind, make) {
     onStage(kind, make, (stage) => {
         const { connect, heard } = stage;
-        let backEnd;
-        before(async () => {
-            backEnd = await BackEnd.start();
-        });
-        after(() => backEnd?.stop());
-
         /** Nobody of an earlier test is online any more. */
         const isQuiet = async () => {
             const response = await stage.server.sdk().get({ path: '/connections' });
@@ -34,7 +27,7 @@ export function userScenarios(kind, make) {
             await body();
         });
         const signIn = async (user) => {
-            const [client] = await connect({ backEnd: backEnd.url, user });
+            const [client] = await connect({ backEnd: stage.backEnd.url, user });
             const data = await within(SOON, `the sign-in of ${user}`, client.signIn());
             return [client, data];
         };
@@ -91,7 +84,7 @@ export function userScenarios(kind, make) {
 
         for (const forgery of FORGED_USERS) {
             fact(`a sign-in by ${forgery} is refused and the connection stays`, async () => {
-                const [client] = await connect({ backEnd: `${backEnd.url}/${forgery}`, user: 'ann' });
+                const [client] = await connect({ backEnd: `${stage.backEnd.url}/${forgery}`, user: 'ann' });
                 await client.trySignIn();
                 const { message } = await within(SOON, 'the error', client.error(4009));
                 assert.match(message, /^Connection is unauthorized: /);
@@ -114,7 +107,7 @@ export function userScenarios(kind, make) {
 
         fact('a member that has signed in needs no channel_data', async () => {
             const channel = 'presence-signed';
-            const [ann] = await connect({ backEnd: `${backEnd.url}/unnamed`, user: 'ann' });
+            const [ann] = await connect({ backEnd: `${stage.backEnd.url}/unnamed`, user: 'ann' });
             await within(SOON, 'the sign-in', ann.signIn());
             await within(SOON, 'the channel', ann.join(channel));
             const [{ data: members }] = await heard(ann, channel, 'here');

@@ -190,16 +190,16 @@ impl Handler<Directory> for Pusher {
     fn on_subscribed(&mut self, conn: &mut Conn<'_, Directory>, topic: &str) {
         let app = self.apps.by_tag(conn.tag());
         let Some(channel) = app.and_then(|app| app.channel_of(topic)) else { return };
-        if Kind::of(channel).needs_signature() {
-            mark_authorised(conn);
-        }
+        mark_if_signed(conn, channel);
         self.desk.send(conn, |json| message::write_subscription_succeeded(json, channel));
     }
 
     fn on_welcome(&mut self, conn: &mut Conn<'_, Directory>, topic: &str, welcome: Welcome) {
         let Some(app) = self.apps.by_tag(conn.tag()) else { return };
         let (desk, clients) = (&mut self.desk, &mut self.clients);
+        // Users have topics that are no channels.
         let channel = app.channel_of(topic).unwrap_or_default();
+        mark_if_signed(conn, channel);
         let last = match welcome {
             Welcome::SignedIn { user_data } => {
                 mark_authorised(conn);
@@ -211,14 +211,10 @@ impl Handler<Directory> for Pusher {
                 return desk.tell_watched(conn, clients, user, is_online);
             }
             Welcome::Cached { last } => {
-                if Kind::of(channel).needs_signature() {
-                    mark_authorised(conn);
-                }
                 desk.send(conn, |json| message::write_subscription_succeeded(json, channel));
                 last
             }
             Welcome::Member { succeeded, user_id, last } => {
-                mark_authorised(conn);
                 clients.joined(conn.id(), channel, user_id);
                 conn.send(succeeded);
                 last
@@ -259,8 +255,8 @@ impl Handler<Directory> for Pusher {
 
     fn on_idle(&mut self, conn: &mut Conn<'_, Directory>, idle: Idle) {
         match idle {
-            // A control ping is on its way. Who never answered one may still answer the protocol's own.
-            // Whoever was not greeted would take it for the greeting.
+            // A control ping is on its way. Who never answered one may still answer the protocol's own; but whoever was
+            // not greeted would take that for the greeting.
             Idle::Silent { answers_pings: false } if self.apps.by_tag(conn.tag()).is_some() => {
                 conn.send(self.ping.clone());
             }
@@ -315,6 +311,13 @@ impl Handler<Directory> for Pusher {
 
     fn on_answer(&mut self, conn: &mut Conn<'_, Directory>, ticket: u64, answer: Answer) {
         api::answered(self, conn, ticket, answer);
+    }
+}
+
+/// The client is on a channel; whoever is on one that is signed is known to the application.
+fn mark_if_signed(conn: &mut Conn<'_, Directory>, channel: &str) {
+    if Kind::of(channel).needs_signature() {
+        mark_authorised(conn);
     }
 }
 

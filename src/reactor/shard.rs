@@ -12,6 +12,7 @@ use super::ending::Ending;
 use super::handler::{Conn, Handler, Idle};
 use super::options::Patience;
 use super::review::Review;
+use super::simulation::Census;
 use super::slots::{Phase, Slot, Standing};
 use super::stream::Stream;
 use super::subscriptions::PENDING;
@@ -27,6 +28,8 @@ use crate::ws::CloseCode;
 const PANIC_WINDOW: Duration = Duration::from_secs(60);
 /// How often a directory is told that time passes, while it wants to know.
 const TICK: Duration = Duration::from_secs(1);
+/// How soon posts that found no room are offered again, if nothing else happens.
+const OFFER_AGAIN: Duration = Duration::from_millis(1);
 /// Posts taken from the mailbox in one turn.
 const MAIL_SLICE: usize = 4096;
 
@@ -104,15 +107,56 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         self.core.topics.len()
     }
 
-    /// Whether posts wait, here or to go out.
-    #[cfg(test)]
-    pub(crate) fn has_mail(&self) -> bool {
-        !self.mailbox.is_empty() || self.core.outgoing.is_waiting() || !self.core.local.is_empty()
+    /// Whether posts to other cores found no room.
+    pub(crate) fn has_waiting_posts(&self) -> bool {
+        self.core.outgoing.is_waiting()
+    }
+
+    /// Adds what is here.
+    pub(crate) fn count_into(&self, census: &mut Census) {
+        let core = &self.core;
+        let has_mail =
+            !self.mailbox.is_empty() || core.outgoing.is_waiting() || !core.local.is_empty();
+        census.connections += core.slots.len();
+        census.topics += core.topics.len();
+        census.homes += core.home.len();
+        census.spilled += core.subscriptions.spilled();
+        census.sides += core.sides.len();
+        census.deadlines += core.timers.len();
+        census.mailboxes += usize::from(has_mail);
+        census.unflushed += usize::from(!core.chains.is_empty());
+        let open = core.slots.iter().filter(|(_, slot)| slot.phase == Phase::Ws);
+        let outboxes = open.filter_map(|(_, slot)| core.sides.get(slot.side as usize));
+        let largest = outboxes.map(|side| side.outbox.held_bytes()).max().unwrap_or(0);
+        census.largest_outbox = census.largest_outbox.max(largest);
     }
 
     /// Topics whose home is here.
     pub(crate) fn homes(&self) -> usize {
         self.core.home.len()
+    }
+
+    /// A turn but for its beginning, once what events tell is noted and who came is accepted. True if there is more to do
+    /// that no event will tell of.
+    pub(crate) fn work(&mut self) -> bool {
+        let mut is_more = self.read_ready();
+        is_more |= self.take_mail();
+        self.review();
+        is_more |= self.run_timers();
+        self.wake_others();
+        is_more |= self.flush();
+        // Flush ends connections that failed: their topics' homes must hear of it.
+        self.wake_others();
+        is_more || self.is_busy()
+    }
+
+    /// When to turn again if nobody wakes the core, after a turn that left nothing to do; `None`: never.
+    pub(crate) fn look_again(&mut self) -> Option<Instant> {
+        let now = self.core.now.instant;
+        let offer_again = self.wake_others().then_some(now + OFFER_AGAIN);
+        // What rested while a mailbox was full may go on: it has just taken the last of it.
+        let at_once = self.is_busy().then_some(now);
+        self.next_deadline().into_iter().chain(offer_again).chain(at_once).min()
     }
 
     /// Takes a new connection in. `register` arms the socket for the name that it got.

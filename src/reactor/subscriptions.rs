@@ -80,6 +80,11 @@ impl Subscriptions {
         held.spill = index.expect("connections times subscriptions is limited, far below 2^31");
     }
 
+    /// How many found no place in a slot.
+    pub(crate) fn spilled(&self) -> usize {
+        self.spills.len()
+    }
+
     /// A number for an attendance: the position of the subscription until the home answers to that number.
     pub(crate) fn begin_attendance(&mut self) -> u32 {
         self.attendances = (self.attendances + 1) % (PENDING - INACTIVE);

@@ -114,10 +114,9 @@ impl Timers {
         pop_passed(&mut self.reminders, now).map(|(_, conn)| conn)
     }
 
-    /// Entries in the heap, those that were replaced included.
-    #[cfg(test)]
+    /// Deadlines and reminders, those that were replaced included.
     pub(crate) fn len(&self) -> usize {
-        self.deadlines.len()
+        self.deadlines.len() + self.reminders.len()
     }
 
     /// Finds slots whose silence may mean something. True if there is more to look at.

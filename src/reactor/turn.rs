@@ -26,9 +26,7 @@ use crate::metrics::Counter;
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 /// Events taken from the kernel in one wait.
-const EVENTS: usize = 1024;
-/// How soon posts that found no room are offered again, if nothing else happens.
-const OFFER_AGAIN: Duration = Duration::from_millis(1);
+pub(crate) const EVENTS: usize = 1024;
 
 /// What a core waits on. Made before the core's thread is, so that others can wake it from the first moment.
 #[derive(Debug)]
@@ -91,21 +89,12 @@ impl<D: Directory, H: Handler<D>> Turn<H, D> {
                 // Whoever waits in the kernel's queue is told by the reset that closing the listener sends.
                 listener = None;
             }
-            let listener_deadline = listener.as_ref().and_then(Listener::deadline);
-            let deadline = self.shard.next_deadline().into_iter().chain(listener_deadline).min();
             wait = if is_more || !events.is_empty() {
                 Some(Duration::ZERO)
             } else {
-                let until =
-                    deadline.map(|deadline| deadline.saturating_duration_since(now.instant));
-                if self.shard.wake_others() {
-                    Some(until.map_or(OFFER_AGAIN, |it| it.min(OFFER_AGAIN)))
-                } else if self.shard.is_busy() {
-                    // What rested while a mailbox was full may go on: it has just taken the last of it.
-                    Some(Duration::ZERO)
-                } else {
-                    until
-                }
+                let listener_deadline = listener.as_ref().and_then(Listener::deadline);
+                let next = self.shard.look_again().into_iter().chain(listener_deadline).min();
+                next.map(|at| at.saturating_duration_since(now.instant))
             };
         }
     }
@@ -131,18 +120,11 @@ impl<D: Directory, H: Handler<D>> Turn<H, D> {
         }
         let before = self.shard.connections();
         let mut is_more = listener.as_mut().is_some_and(|listener| self.accept(listener, now));
-        is_more |= self.shard.read_ready();
-        is_more |= self.shard.take_mail();
-        self.shard.review();
-        is_more |= self.shard.run_timers();
-        self.shard.wake_others();
-        is_more |= self.shard.flush();
-        // Flush ends connections that failed: their topics' homes must hear of it.
-        self.shard.wake_others();
+        is_more |= self.shard.work();
         if self.shard.connections() < before {
             listener.iter_mut().for_each(|listener| listener.note_room(now.instant));
         }
-        is_more || self.shard.is_busy()
+        is_more
     }
 
     /// Accepts as many as one turn may. True if there may be more.

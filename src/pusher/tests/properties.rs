@@ -16,6 +16,7 @@ use super::order::{self, Exceptions, Heard};
 use super::server::Server;
 use crate::Options;
 use crate::metrics::Counter;
+use crate::reactor::simulation::Census;
 
 const PREFIXES: [&str; 6] =
     ["open-", "private-", "presence-", "cache-", "presence-cache-", "private-cache-"];
@@ -376,10 +377,7 @@ impl Party {
         // Deadlines of connections that are gone pass.
         simulation.advance(Duration::from_secs(20));
         simulation.settle();
-        let counts = (simulation.topics(), simulation.homes(), simulation.connections());
-        assert_eq!(counts, (0, 0, 0), "topics, homes, connections");
-        assert_eq!(simulation.leftovers(), (0, 0), "deadlines, side records");
-        assert_eq!(simulation.under_way(), (0, 0), "posts, bytes");
+        assert_eq!(simulation.census(), Census::default());
         for (pusher, directory) in simulation.applications() {
             let presence = directory.presence.len();
             let counts = (pusher.clients.len(), pusher.gathers.len(), presence);

@@ -78,6 +78,6 @@ fn an_entry_of_the_heap_that_was_replaced_dies_when_its_time_comes() {
         simulation.settle();
     }
     assert!(!client.is_dropped());
-    let (entries, _) = simulation.leftovers();
+    let entries = simulation.census().deadlines;
     assert!(entries <= 12, "{entries} entries in the heap for one connection");
 }

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use super::handler::{Conn, ConnError, Handler, Idle};
 use super::options::Options;
-use super::simulation::{Client, Simulation};
+use super::simulation::{Census, Client, Simulation};
 use crate::fanout::directory::Directory;
 use crate::http::{Request, Response};
 use crate::ws::{self, CloseCode, CloseFrame, Event, Input, Message, Prepared, Reply};

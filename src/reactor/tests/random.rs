@@ -280,10 +280,7 @@ impl Party {
         self.simulation.settle();
         self.simulation.advance(Duration::from_secs(20));
         self.simulation.settle();
-        let simulation = &self.simulation;
-        assert_eq!((simulation.topics(), simulation.homes(), simulation.connections()), (0, 0, 0));
-        assert_eq!(simulation.leftovers(), (0, 0), "entries in the heap, side records");
-        assert_eq!(simulation.under_way(), (0, 0), "posts, bytes");
+        assert_eq!(self.simulation.census(), Census::default());
     }
 }
 

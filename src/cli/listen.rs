@@ -55,6 +55,9 @@ pub(super) struct ListenArgs {
     /// Join presence channels as this user; the others there see it come and go
     #[arg(long, value_name = "ID")]
     user: Option<String>,
+    /// The page to come from, where apps.allowed_origins lets only some in
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<String>,
     /// End after this many events; what the protocol says itself does not count
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -155,7 +158,8 @@ impl Listener<'_> {
             "{}/app/{}?protocol=7&client=stentor&version={version}",
             self.address.prefix, self.key
         );
-        let socket = Socket::open(&self.address, &target, |tcp| self.interrupt.guard(tcp))?;
+        let origin = self.args.origin.as_deref();
+        let socket = Socket::open(&self.address, &target, origin, |tcp| self.interrupt.guard(tcp))?;
         self.has_connected = true;
         Ok(socket)
     }

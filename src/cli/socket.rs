@@ -58,10 +58,12 @@ impl Drop for Socket {
 }
 
 impl Socket {
-    /// Connects and shakes hands. `target` is the path and query; `guard` is shown the TCP socket once there is one.
+    /// Connects and shakes hands. `target` is the path and query, `origin` the page to come from; `guard` is shown the
+    /// TCP socket once there is one.
     pub(super) fn open(
         address: &Address,
         target: &str,
+        origin: Option<&str>,
         guard: impl FnOnce(&TcpStream) -> io::Result<()>,
     ) -> io::Result<Self> {
         let tcp = connect(address)?;
@@ -71,7 +73,7 @@ impl Socket {
         guard(&tcp)?;
         let mut stream =
             if address.is_tls { secure(tcp, &address.host)? } else { Stream::Plain(tcp) };
-        let rest = shake_hands(&mut stream, address, target)?;
+        let rest = shake_hands(&mut stream, address, target, origin)?;
         let mut socket =
             Self { stream, protocol: Protocol::new(Role::Client), received: VecDeque::new() };
         socket.take(rest)?;
@@ -217,14 +219,22 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 /// Gives back what came after the head of the answer.
-fn shake_hands(stream: &mut Stream, address: &Address, target: &str) -> io::Result<Vec<u8>> {
+fn shake_hands(
+    stream: &mut Stream,
+    address: &Address,
+    target: &str,
+    origin: Option<&str>,
+) -> io::Result<Vec<u8>> {
     let authority = address.authority();
+    let agent = ("User-Agent", concat!("stentor/", env!("CARGO_PKG_VERSION")));
+    let headers: Vec<_> =
+        origin.map(|origin| ("Origin", origin)).into_iter().chain([agent]).collect();
     let request = ClientRequest {
         host: &authority,
         path_and_query: target,
         key: random()?,
         subprotocols: &[],
-        headers: &[("User-Agent", concat!("stentor/", env!("CARGO_PKG_VERSION")))],
+        headers: &headers,
     };
     let mut bytes = Vec::new();
     request.encode(&mut bytes).map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
@@ -270,7 +280,7 @@ mod tests {
             tcp.set_read_timeout(Some(PATIENCE)).unwrap();
             serve(&mut tungstenite::accept(tcp).unwrap());
         });
-        let socket = Socket::open(&address, "/app/key", |_| Ok(())).unwrap();
+        let socket = Socket::open(&address, "/app/key", None, |_| Ok(())).unwrap();
         (socket, server)
     }
 
@@ -334,7 +344,7 @@ mod tests {
             assert!(tcp.read(&mut head).unwrap() > 0);
             tcp.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n").unwrap();
         });
-        let error = Socket::open(&address, "/", |_| Ok(())).err().unwrap();
+        let error = Socket::open(&address, "/", None, |_| Ok(())).err().unwrap();
         assert!(error.to_string().contains("404"), "{error}");
         server.join().unwrap();
     }

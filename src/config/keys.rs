@@ -135,6 +135,7 @@ pub const KEYS: &[Key] = &[
     Key::new("apps.key", Kind::Name, "app-key").reverb("REVERB_APP_KEY"),
     Key::new("apps.secret", Kind::Name, "app-secret").reverb("REVERB_APP_SECRET"),
     Key::new("apps.enabled", Kind::Switch, "true"),
+    Key::new("apps.allowed_origins", Kind::Origins, "*"),
     Key::new("apps.compat", Kind::Word(Compat::WORDS), "reverb"),
     Key::new("apps.activity_timeout", seconds(1, 3600), "30").reverb("REVERB_APP_ACTIVITY_TIMEOUT"),
     Key::new("apps.ping_interval", seconds(1, 3600), "60").reverb("REVERB_APP_PING_INTERVAL"),

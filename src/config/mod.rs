@@ -266,6 +266,10 @@ fn app(settings: &Settings) -> App {
     let ceiling = |name: &str| settings.number(name).and_then(|number| u32::try_from(number).ok());
     App {
         enabled: settings.switch("apps.enabled").unwrap_or(true),
+        allowed_origins: settings
+            .text("apps.allowed_origins")
+            .parse()
+            .expect("its kind takes nothing else"),
         activity_timeout_seconds: seconds("apps.activity_timeout"),
         ping_interval_seconds: seconds("apps.ping_interval"),
         max_connections: ceiling("apps.max_connections"),

@@ -1,7 +1,7 @@
 //! What is in force, and from where, for every combination of layers.
 
 use super::*;
-use crate::pusher::Compat;
+use crate::pusher::{Compat, Origins};
 
 /// A directory of its own for each test, gone at its end.
 struct Directory(PathBuf);
@@ -312,6 +312,38 @@ fn each_app_has_its_own_kind() {
 fn a_word_that_is_none_names_those_that_are() {
     let expected = "apps.compat is \"ably\"; allowed is reverb, pusher or soketi";
     check_refused(&[], &[("STENTOR_APP_COMPAT", "ably")], &[], expected);
+}
+
+#[test]
+fn origins_are_a_list_in_the_file_and_text_with_commas_elsewhere() {
+    let file = format!("{OWN}allowed_origins = [\"Example.com\", \"*.example.com\"]\n");
+    let directory = Directory::with(&[("stentor.toml", &file)]);
+    let read = |variables: &[(&str, &str)]| {
+        directory.load(variables, &[]).unwrap().apps().swap_remove(0).allowed_origins
+    };
+    assert_eq!(read(&[]), Origins::of(["example.com", "*.example.com"]).unwrap());
+    let variables = [("STENTOR_APP_ALLOWED_ORIGINS", "localhost, [::1]")];
+    assert_eq!(read(&variables), Origins::of(["localhost", "::1"]).unwrap());
+    let development = Directory::with(&[]).load(&[], &[]).unwrap();
+    assert_eq!(development.apps()[0].allowed_origins, Origins::all());
+}
+
+#[test]
+fn origins_that_are_no_hosts_are_told_what_would_be_right() {
+    let allowed = "allowed is hosts without scheme, port and path, such as \"example.com\" or \"*.example.com\"";
+    for (list, got) in [
+        ("[\"https://example.com\"]", "[\"https://example.com\"]"),
+        ("[\"a.example\", \"a.example:443\"]", "[\"a.example\", \"a.example:443\"]"),
+        ("[]", "[]"),
+        ("[7]", "[7]"),
+        ("true", "true"),
+    ] {
+        let file = format!("{OWN}allowed_origins = {list}\n");
+        let expected = format!("stentor.toml:5: apps.allowed_origins is {got}; {allowed}");
+        check_refused(&[("stentor.toml", &file)], &[], &[], &expected);
+    }
+    let variables = [("STENTOR_APP_ALLOWED_ORIGINS", "https://example.com")];
+    check_refused(&[], &variables, &[], &format!("is \"https://example.com\"; {allowed}"));
 }
 
 #[test]

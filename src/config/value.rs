@@ -4,6 +4,9 @@ use std::fmt;
 
 use toml::de::DeValue;
 
+use crate::pusher::Origins;
+use crate::pusher::origins::NoPattern;
+
 /// What a setting takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -36,6 +39,8 @@ pub enum Kind {
     },
     /// Text of visible ASCII characters, at least one.
     Name,
+    /// Hosts of pages that may connect, with wildcards: a list, or text with commas.
+    Origins,
     /// A path prefix: empty, or beginning and not ending with a slash.
     Path,
     /// A number of seconds.
@@ -97,6 +102,7 @@ impl Kind {
             Self::Host => host(text).map(Value::Text),
             Self::Name if is_name(text) => Ok(Value::Text(text.to_owned())),
             Self::Name => Err(NotOfKind),
+            Self::Origins => origins(text.parse()),
             Self::Path => path(text).map(Value::Text),
             Self::Text => Ok(Value::Text(text.to_owned())),
             Self::Word(words) => {
@@ -116,6 +122,11 @@ impl Kind {
                 let number = u64::from_str_radix(integer.as_str(), integer.radix())
                     .map_err(|_| NotOfKind)?;
                 self.bounded(number)
+            }
+            DeValue::Array(hosts) if self == Self::Origins => {
+                let texts = hosts.iter().map(|host| host.get_ref().as_str().ok_or(NotOfKind));
+                let texts: Vec<&str> = texts.collect::<Result<_, _>>()?;
+                origins(Origins::of(texts))
             }
             DeValue::String(text) if self.is_text() => self.read(text),
             DeValue::String(text) if self == Self::Auto && text == "auto" => Ok(Value::Absent),
@@ -139,7 +150,10 @@ impl Kind {
     }
 
     fn is_text(self) -> bool {
-        matches!(self, Self::Host | Self::Name | Self::Path | Self::Text | Self::Word(_))
+        matches!(
+            self,
+            Self::Host | Self::Name | Self::Origins | Self::Path | Self::Text | Self::Word(_)
+        )
     }
 
     fn bounded(self, number: u64) -> Result<Value, NotOfKind> {
@@ -169,6 +183,7 @@ impl fmt::Display for Kind {
                 write!(f, "a number of milliseconds from {least} to {most}")
             }
             Self::Name => f.write_str("text of visible ASCII characters without spaces, not empty"),
+            Self::Origins => write!(f, "{NoPattern}"),
             Self::Path => {
                 f.write_str("a path that begins with a slash, such as \"/ws\", or nothing")
             }
@@ -226,6 +241,11 @@ fn host(text: &str) -> Result<String, NotOfKind> {
     let is_host_name = !bare.is_empty()
         && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     if is_address || is_host_name { Ok(bare.to_owned()) } else { Err(NotOfKind) }
+}
+
+/// Kept as it would be written in the environment.
+fn origins(origins: Result<Origins, NoPattern>) -> Result<Value, NotOfKind> {
+    origins.map(|origins| Value::Text(origins.to_string())).map_err(|_| NotOfKind)
 }
 
 /// Reverb takes the path with and without its slashes, and so do we; kept is `/a/b`, or nothing for the root.
@@ -307,6 +327,15 @@ mod tests {
         check(WORDS, "", None);
         check(WORDS, "waiting", None);
         assert_eq!(WORDS.to_string(), "refuse or wait");
+    }
+
+    #[test]
+    fn origins_are_hosts_with_commas_between() {
+        check(Kind::Origins, "*", Some(Value::Text("*".to_owned())));
+        let two = Value::Text("example.com, *.example.com".to_owned());
+        check(Kind::Origins, "Example.com,*.example.com", Some(two));
+        check(Kind::Origins, "https://example.com", None);
+        check(Kind::Origins, "", None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::bucket::Rate;
 use super::channel::Naming;
 use super::compat::{DuplicateSubscription, OverQuota, UserCountElsewhere, VacantUsers};
 use super::error::ClientError;
+use super::origins::Origins;
 use super::presence::MemberLimits;
 use super::users::UserLimits;
 
@@ -36,6 +37,8 @@ pub struct App {
     pub secret: String,
     /// Whether it is served at all.
     pub enabled: bool,
+    /// Whose pages may connect, by the host of their `Origin`.
+    pub allowed_origins: Origins,
     /// After how much silence a client asks whether we are there. Told to each client as it connects.
     pub activity_timeout_seconds: u32,
     /// How long a silent client may take to show life once we asked.
@@ -111,6 +114,7 @@ impl App {
             key: key.into(),
             secret: secret.into(),
             enabled: true,
+            allowed_origins: Origins::all(),
             activity_timeout_seconds: 30,
             ping_interval_seconds: 60,
             max_connections: None,

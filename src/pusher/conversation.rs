@@ -343,18 +343,33 @@ impl Pusher {
     fn admit(&self, upgrade: Option<&Request<'_>>) -> Result<(u32, &App), ClientError> {
         let request = upgrade.ok_or(ClientError::PathInvalid)?;
         let path = client::strip_prefix(request.path(), &self.options.path_prefix);
-        admit(&self.apps, path, request.query())
+        admit(&self.apps, path, request.query(), origin(request))
     }
 }
 
+/// The page that a browser connects for. Two are none: no browser sends them.
+fn origin<'r>(request: &Request<'r>) -> Option<&'r str> {
+    let mut origins = request.header_values("Origin");
+    let origin = origins.next()?;
+    str::from_utf8(origin).ok().filter(|_| origins.next().is_none())
+}
+
 /// Who asks, and whether they may come in. Whoever may is counted.
-fn admit<'a>(apps: &'a Apps, path: &str, query: &str) -> Result<(u32, &'a App), ClientError> {
+fn admit<'a>(
+    apps: &'a Apps,
+    path: &str,
+    query: &str,
+    origin: Option<&str>,
+) -> Result<(u32, &'a App), ClientError> {
     let introduction = Introduction::read(path, query)?;
     let Some((tag, app)) = apps.tagged(&introduction.key) else {
         return Err(ClientError::AppUnknown { key: introduction.key.into_owned() });
     };
     if !app.enabled {
         return Err(ClientError::AppDisabled);
+    }
+    if !app.allowed_origins.allow(origin) {
+        return Err(ClientError::OriginNotAllowed);
     }
     match (apps.admit(tag), app.over_quota) {
         (true, _) => Ok((tag, app)),
@@ -377,7 +392,7 @@ mod tests {
     }
 
     fn check_admitted(apps: &Apps, path: &str, expected: Result<u32, ClientError>) {
-        assert_eq!(admit(apps, path, "protocol=7").map(|(tag, _)| tag), expected, "{path}");
+        assert_eq!(admit(apps, path, "protocol=7", None).map(|(tag, _)| tag), expected, "{path}");
     }
 
     #[test]
@@ -390,7 +405,7 @@ mod tests {
             ("/app/key", "protocol=x", 4006),
             ("/app/key", "protocol=3", 4007),
         ] {
-            let error = admit(&apps, path, query).unwrap_err();
+            let error = admit(&apps, path, query, None).unwrap_err();
             assert_eq!(error.code(), CloseCode(code), "{path}?{query}");
         }
         check_admitted(&apps, "/app/key", Ok(1));
@@ -406,6 +421,22 @@ mod tests {
         check_admitted(&apps, "/app/small", Err(ClientError::OverQuota));
         apps.leave(3);
         check_admitted(&apps, "/app/small", Ok(3));
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_refused_and_not_counted() {
+        let mut app = App::new("1", "key", "secret");
+        app.allowed_origins = "*.example.com".parse().unwrap();
+        app.max_connections = Some(1);
+        let apps = Apps::new(vec![app]).unwrap();
+        let admit = |origin| admit(&apps, "/app/key", "", origin).map(|(tag, _)| tag);
+        for origin in [None, Some("null"), Some("https://evil.example")] {
+            assert_eq!(admit(origin), Err(ClientError::OriginNotAllowed), "{origin:?}");
+        }
+        assert_eq!(admit(Some("https://www.example.com")), Ok(1));
+        // Whose page may not connect does not learn that the app is full.
+        assert_eq!(admit(Some("https://evil.example")), Err(ClientError::OriginNotAllowed));
+        assert_eq!(admit(Some("https://www.example.com")), Err(ClientError::OverQuota));
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum ClientError {
     InvalidMessage,
     /// A message longer than the app allows.
     MessageTooBig,
+    /// The client's page, by its `Origin`, is none that the app allows; or it has none.
+    OriginNotAllowed,
     /// The app has as many connections as it may have, and there may soon be room.
     OverCapacity,
     /// The app has as many connections as it may have.
@@ -106,6 +108,7 @@ impl ClientError {
             }
             Self::PongMissing => 4201,
             Self::ClientEventNotMember
+            | Self::OriginNotAllowed
             | Self::SignIn(_)
             | Self::Terminated
             | Self::Unauthorised { .. } => 4009,
@@ -149,6 +152,7 @@ impl fmt::Display for ClientError {
             }
             Self::InvalidMessage => f.write_str("Invalid message format"),
             Self::MessageTooBig => f.write_str("Maximum message size exceeded"),
+            Self::OriginNotAllowed => f.write_str("Origin not allowed"),
             Self::OverCapacity => {
                 f.write_str("The current concurrent connections quota has been reached.")
             }
@@ -360,6 +364,7 @@ mod tests {
             "The current concurrent connections quota has been reached.",
         );
         check(&ClientError::InvalidMessage, 4200, "Invalid message format");
+        check(&ClientError::OriginNotAllowed, 4009, "Origin not allowed");
         check(&ClientError::TooSoon, 4301, "Rate limit exceeded");
         assert_eq!(ClientError::ClientEventOnPublic.code(), CloseCode(4301));
         check(&ClientError::MessageTooBig, 4200, "Maximum message size exceeded");

@@ -123,6 +123,11 @@ pub(crate) struct Client<W: Wire = TcpStream> {
 }
 
 impl Client {
+    /// A WebSocket at that path, as a page of that origin opens it.
+    pub(crate) fn open_from(server: &Running, target: &str, origin: &str) -> Self {
+        Self::from(server.connect(), target, &[("Origin", origin)])
+    }
+
     /// A WebSocket at that path; nothing of what is said on it is read yet.
     pub(crate) fn open(server: &Running, target: &str) -> Self {
         Self::over(server.connect(), target)
@@ -151,8 +156,13 @@ impl Client {
 
 impl<W: Wire> Client<W> {
     /// A WebSocket at that path, over a connection that is there.
-    pub(crate) fn over(mut wire: W, target: &str) -> Self {
-        let request = upgrade(target);
+    pub(crate) fn over(wire: W, target: &str) -> Self {
+        Self::from(wire, target, &[])
+    }
+
+    /// The same, with further header fields.
+    pub(crate) fn from(mut wire: W, target: &str, headers: &[(&str, &str)]) -> Self {
+        let request = ClientRequest { headers, ..upgrade(target) };
         let mut bytes = Vec::new();
         request.encode(&mut bytes).unwrap();
         wire.write_all(&bytes).unwrap();

@@ -23,6 +23,7 @@ mod departures;
 mod limits;
 mod liveness;
 mod memory;
+mod origins;
 mod php_recorded;
 mod presence;
 mod rates;

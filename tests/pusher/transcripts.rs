@@ -22,7 +22,7 @@ use crate::client::{Client, Heard, decoded};
 use crate::server::{CORES, Running, apps};
 use crate::wire::{InMemory, Side};
 
-const ALL: [(&str, &str); 12] = [
+const ALL: [(&str, &str); 13] = [
     ("authentication.txt", include_str!("../transcripts/authentication.txt")),
     ("cache.txt", include_str!("../transcripts/cache.txt")),
     ("channels.txt", include_str!("../transcripts/channels.txt")),
@@ -32,6 +32,7 @@ const ALL: [(&str, &str); 12] = [
     ("counting.txt", include_str!("../transcripts/counting.txt")),
     ("envelope.txt", include_str!("../transcripts/envelope.txt")),
     ("liveness.txt", include_str!("../transcripts/liveness.txt")),
+    ("origins.txt", include_str!("../transcripts/origins.txt")),
     ("presence.txt", include_str!("../transcripts/presence.txt")),
     ("subscribing.txt", include_str!("../transcripts/subscribing.txt")),
     ("users.txt", include_str!("../transcripts/users.txt")),
@@ -166,7 +167,12 @@ impl<S: Side> Stage<'_, S> {
 
     fn speak(&mut self, number: u32, text: &str) {
         if let Some(target) = text.strip_prefix("GET ") {
-            let client = Client::over(self.server.connect(), target);
+            let (target, origin) = match target.split_once(" from ") {
+                Some((target, origin)) => (target, Some(("Origin", origin))),
+                None => (target, None),
+            };
+            let headers: Vec<_> = origin.into_iter().collect();
+            let client = Client::from(self.server.connect(), target, &headers);
             assert!(self.clients.insert(number, client).is_none(), "client {number} is there");
             return;
         }
@@ -423,6 +429,11 @@ fn envelopes_go_as_written() {
 #[test]
 fn liveness_goes_as_written() {
     check("liveness.txt");
+}
+
+#[test]
+fn origins_go_as_written() {
+    check("origins.txt");
 }
 
 #[test]

@@ -1,16 +1,21 @@
 //! `Server`: cores, pinning, shutdown; `Publisher`, `Reviewer` and `Stopper` for other threads.
 
 use std::io;
+use std::mem;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
+
+use core_affinity::CoreId;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::fanout::conn_id::SocketId;
 use crate::fanout::directory::{Directory, Keep};
-use crate::fanout::mailbox::{Doors, Letter, Letterboxes, Letters, mailboxes};
+use crate::fanout::mailbox::{self, Doors, Letter, Letterboxes, Letters, mailboxes};
 use crate::metrics::Metrics;
 use crate::reactor::core::Parts;
+use crate::reactor::descriptors;
 use crate::reactor::entropy::{self, Entropy};
 use crate::reactor::handler::{Handler, Outgoing, PublishError};
 use crate::reactor::listener;
@@ -125,55 +130,118 @@ impl Server {
         mut self,
         make: impl Fn(usize) -> (H, D) + Send + Sync + 'static,
     ) -> io::Result<()> {
-        let make = Arc::new(make);
-        let doors = self.letterboxes.doors().clone();
-        let boxes = mailboxes::<D>(&doors, self.options.mailbox_posts);
-        let pins = if self.options.pin {
-            core_affinity::get_core_ids().unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        let parts = self
-            .listeners
-            .drain(..)
-            .zip(self.watches.drain(..))
-            .zip(self.letters.drain(..))
-            .zip(boxes);
-        let mut threads = Vec::new();
-        for (core, (((socket, watch), letters), (mailbox, outgoing))) in parts.enumerate() {
-            let (make, doors, options, metrics) =
-                (make.clone(), doors.clone(), self.options.clone(), self.metrics.clone());
-            let pin = pins.get(core % pins.len().max(1)).copied();
-            // Whether this core ends in good order or by a fault, or never begins: never half a server that still accepts.
-            let stop_all = StopOnDrop(Stopper { letterboxes: self.letterboxes.clone() });
-            let number = u8::try_from(core).map_err(io::Error::other)?;
-            let body = move || {
-                let _stop_all = stop_all;
-                pin.map(core_affinity::set_for_current);
-                let (handler, directory) = make(core);
-                let options = Rc::new(Options::clone(&options));
-                let entropy = Entropy::new(entropy::kernel);
-                let parts = Parts {
-                    number,
-                    options,
-                    directory,
-                    outgoing,
-                    metrics,
-                    entropy,
-                    now: turn::now(),
+        let mut boxes = mailboxes::<D>(self.letterboxes.doors(), self.options.mailbox_posts);
+        let cpus = self.options.pin.then(|| core_affinity::get_core_ids().unwrap_or_default());
+        let (mut letters, mut watches) =
+            (mem::take(&mut self.letters), mem::take(&mut self.watches));
+        let seats = (0..=u8::MAX)
+            .zip(&self.listeners)
+            .zip(&mut watches)
+            .zip(letters.drain(..))
+            .zip(boxes.drain(..));
+        let (server, make) = (&self, &make);
+        thread::scope(|scope| {
+            // In here, so that whoever waits at the gate goes home if this ends early.
+            let (gate, waits) = Gate::new(server.listeners.len());
+            let mut threads = Vec::new();
+            for ((((number, socket), watch), letters), (mailbox, outgoing)) in seats {
+                let core = usize::from(number);
+                let cpus = cpus.as_deref();
+                // Whether this core ends in good order or by a fault, or never begins: never half a server that still accepts.
+                let stop_all = StopOnDrop(server.stopper());
+                let begin = waits.clone();
+                let body = move || {
+                    let _stop_all = stop_all;
+                    cpus.map(|cpus| pin(core, cpus, core_affinity::set_for_current));
+                    if !begin.pass(server.options.own_descriptor_tables) {
+                        return Ok(());
+                    }
+                    let (handler, directory) = make(core);
+                    let parts = server.parts(number, directory, outgoing);
+                    let doors = server.letterboxes.doors().clone();
+                    let shard = Shard::new(handler, parts, mailbox, letters);
+                    Turn { core, watch, doors, shard }.run(socket)
                 };
-                let shard = Shard::new(handler, parts, mailbox, letters);
-                Turn { core, watch, doors, shard }.run(socket)
+                let name = format!("stentor-{core}");
+                threads.push(thread::Builder::new().name(name).spawn_scoped(scope, body)?);
+            }
+            drop(waits);
+            gate.open()?;
+            let joined = |thread: ScopedJoinHandle<'_, io::Result<()>>| {
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("a core panicked")))
             };
-            threads.push(thread::Builder::new().name(format!("stentor-{core}")).spawn(body)?);
-        }
-        let mut result = Ok(());
-        for thread in threads {
-            let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a core panicked")));
-            result = result.and(ended);
-        }
-        result
+            threads.into_iter().map(joined).fold(Ok(()), Result::and)
+        })
     }
+
+    /// What a core is made of, on its own thread.
+    fn parts<D: Directory>(
+        &self,
+        number: u8,
+        directory: D,
+        outgoing: mailbox::Outgoing<D>,
+    ) -> Parts<D> {
+        Parts {
+            number,
+            options: Rc::new(Options::clone(&self.options)),
+            directory,
+            outgoing,
+            metrics: self.metrics.clone(),
+            entropy: Entropy::new(entropy::kernel),
+            now: turn::now(),
+        }
+    }
+}
+
+/// Holds the cores back until each has its table of descriptors. A connection that is accepted while others still copy theirs would stand
+/// in them too, and stay open there when it is closed.
+struct Gate {
+    arrivals: Receiver<io::Result<()>>,
+    go: Sender<()>,
+    cores: usize,
+}
+
+/// A core's side of the gate.
+#[derive(Clone)]
+struct AtGate {
+    arrive: Sender<io::Result<()>>,
+    go: Receiver<()>,
+}
+
+impl Gate {
+    fn new(cores: usize) -> (Self, AtGate) {
+        let (arrive, arrivals) = bounded(cores);
+        let (opener, go) = bounded(cores);
+        (Self { arrivals, go: opener, cores }, AtGate { arrive, go })
+    }
+
+    /// Lets all cores in, if all have come; else none.
+    fn open(self) -> io::Result<()> {
+        for _ in 0..self.cores {
+            let arrived = self.arrivals.recv();
+            arrived.unwrap_or_else(|_| Err(io::Error::other("a core panicked at start")))?;
+        }
+        (0..self.cores).try_for_each(|_| self.go.send(()).map_err(io::Error::other))
+    }
+}
+
+impl AtGate {
+    /// Waits until all cores are there; false if the server does not start.
+    fn pass(self, with_own_table: bool) -> bool {
+        let table = if with_own_table { descriptors::separate() } else { Ok(()) };
+        self.arrive.send(table).is_ok() && self.go.recv().is_ok()
+    }
+}
+
+/// Keeps the calling thread on one of the CPUs, if the system allows it. It serves all the same where it does not.
+fn pin(core: usize, cpus: &[CoreId], set: impl FnOnce(CoreId) -> bool) -> bool {
+    let is_pinned = cpus.get(core % cpus.len().max(1)).is_some_and(|cpu| set(*cpu));
+    if !is_pinned {
+        tracing::warn!(
+            "core {core} is not pinned: the system does not let its thread stay on one CPU"
+        );
+    }
+    is_pinned
 }
 
 /// A core that ends takes the others with it.
@@ -197,6 +265,12 @@ fn check(options: &Options) -> io::Result<()> {
             options.cores,
             Options::MOST_CORES
         )));
+    }
+    if options.own_descriptor_tables && !descriptors::IS_POSSIBLE {
+        return Err(invalid(
+            "own_descriptor_tables is true; only Linux gives a thread a table of its own"
+                .to_owned(),
+        ));
     }
     let silence = options.patience.ping_after.saturating_add(options.patience.close_after);
     if silence > LONGEST_SILENCE {
@@ -280,5 +354,20 @@ impl Stopper {
     /// Begins to stop. `Server::run` returns when all connections are gone or the deadline has passed.
     pub fn stop(&self) {
         self.letterboxes.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_pinned_to_the_cpus_in_turn_where_the_system_allows() {
+        let cpus = [CoreId { id: 3 }, CoreId { id: 5 }];
+        for (core, expected) in [(0, 3), (1, 5), (2, 3)] {
+            assert!(pin(core, &cpus, |cpu| cpu.id == expected));
+        }
+        assert!(!pin(0, &cpus, |_| false), "the system says no");
+        assert!(!pin(0, &[], |_| true), "it does not even say which there are");
     }
 }

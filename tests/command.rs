@@ -339,6 +339,81 @@ fn serve_greets_and_ends_in_order_on_a_signal() {
     }
 }
 
+/// The number in the line that says how many connections the machine will bear.
+#[track_caller]
+fn bears(running: &Running) -> (u64, String) {
+    let line = running.expect("This machine will bear about ");
+    let digits = line.chars().filter(char::is_ascii_digit);
+    let before = line.split("connections").next().unwrap();
+    let count =
+        digits.take(before.chars().filter(char::is_ascii_digit).count()).collect::<String>();
+    (count.parse().unwrap(), line)
+}
+
+/// The command with these limits of open files, soft and hard.
+fn with_open_files(place: &Place, soft: u64, hard: u64, arguments: &[&str]) -> Command {
+    let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_stentor")]).args(arguments);
+    command.current_dir(&place.0).stdin(Stdio::null()).env_clear();
+    command
+}
+
+#[test]
+fn serve_raises_the_soft_limit_of_open_files_and_says_what_it_came_to() {
+    let place = Place::new();
+    let serve = ["serve", "--port", "0", "--cores", "2"];
+    let running = Running::start(with_open_files(&place, 128, 512, &serve));
+    let (count, line) = bears(&running);
+    // 64 for the process and 4 for each core.
+    assert_eq!(count, 512 - 64 - 2 * 4, "{line}");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.child.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<_> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers, ["512", "512"], "soft and hard: {files}");
+}
+
+#[test]
+fn with_tables_of_their_own_the_limit_counts_for_each_core() {
+    let place = Place::new();
+    let serve = ["serve", "--port", "0", "--cores", "64", "--own-descriptor-tables"];
+    let running = Running::start(with_open_files(&place, 512, 512, &serve));
+    let (count, line) = bears(&running);
+    assert_eq!(count, 64 * (512 - 64 - 64 * 4), "{line}");
+    assert!(line.contains("for each of 64 cores"), "{line}");
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.end(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pinned_cores_stay_on_one_cpu_each() {
+    let place = Place::new();
+    let running = Running::start(place.command(&["serve", "--port", "0", "--cores", "3", "--pin"]));
+    let line = running.expect("listens on http://127.0.0.1:");
+    let port = line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap();
+    // No core accepts before all are where they stay.
+    let mut tcp = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    tcp.write_all(b"GET /up HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    tcp.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mut pinned = 0;
+    for task in std::fs::read_dir(format!("/proc/{}/task", running.child.id())).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let value = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            line.trim().to_owned()
+        };
+        if value("Name:").starts_with("stentor-") {
+            let cpus = value("Cpus_allowed_list:");
+            assert!(cpus.parse::<u32>().is_ok(), "one CPU, and not {cpus}");
+            pinned += 1;
+        }
+    }
+    assert_eq!(pinned, 3);
+}
+
 #[test]
 fn serve_says_which_address_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -35,12 +35,27 @@ impl Handler for Count {
 /// The part of the server.
 #[test]
 fn plays_the_server_when_told() {
+    play(false);
+}
+
+/// The same, its one core with a table of descriptors of its own.
+#[test]
+fn plays_the_server_with_a_table_of_its_own_when_told() {
+    play(true);
+}
+
+fn play(own_descriptor_tables: bool) {
     if !process::is_told() {
         return;
     }
     let limit = Rlimit { current: Some(DESCRIPTORS), maximum: Some(DESCRIPTORS) };
     setrlimit(Resource::Nofile, limit).unwrap();
-    let options = Options { cores: 1, request_deadline: 3 * PATIENCE, ..Options::default() };
+    let options = Options {
+        cores: 1,
+        own_descriptor_tables,
+        request_deadline: 3 * PATIENCE,
+        ..Options::default()
+    };
     process::play(options, |server| {
         let metrics = server.metrics();
         Box::new(move |_| Count(metrics.clone()))
@@ -72,7 +87,17 @@ fn answer(stream: &mut TcpStream) -> u32 {
 
 #[test]
 fn whoever_finds_no_descriptor_waits_and_is_served_when_others_leave() {
-    let server = ServerProcess::start("plays_the_server_when_told");
+    check("plays_the_server_when_told");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn so_it_is_with_tables_of_their_own() {
+    check("plays_the_server_with_a_table_of_its_own_when_told");
+}
+
+fn check(role: &str) {
+    let server = ServerProcess::start(role);
     let count = usize::try_from(DESCRIPTORS).unwrap() + 20;
     let mut clients: Vec<TcpStream> = (0..count).map(|_| connect(&server)).collect();
     clients.iter_mut().for_each(ask);

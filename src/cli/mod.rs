@@ -68,6 +68,9 @@ struct SettingsArgs {
     /// Keep each reactor thread on one CPU core
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pin: Option<String>,
+    /// Give each reactor thread a table of descriptors, so that the limit of open files holds for each; Linux only
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    own_descriptor_tables: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or by room [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
@@ -174,6 +177,7 @@ fn sources(args: &SettingsArgs) -> Sources {
         ("--path", "server.path", &args.path),
         ("--cores", "server.cores", &args.cores),
         ("--pin", "server.pin", &args.pin),
+        ("--own-descriptor-tables", "server.own_descriptor_tables", &args.own_descriptor_tables),
         ("--log", "server.log", &args.log),
         ("--debug", "server.debug", &args.debug),
         ("--dashboard", "dashboard.enabled", &args.dashboard),

@@ -1,7 +1,7 @@
 //! `stentor serve`: prepare the process, say what a newcomer needs, run, reload the apps on one signal and end in order
 //! on others.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::thread;
@@ -16,8 +16,10 @@ use crate::app::{App, Reloaded, Reloader, StartError};
 use crate::config::{Config, DEVELOPMENT_SECRET, Sources};
 use crate::server::Stopper;
 
-/// Descriptors that are no connections: listeners, pollers, wakers, the terminal, and room to breathe.
+/// Descriptors that are no connections: the terminal, signals, webhooks under way, and room to breathe.
 const OWN_DESCRIPTORS: u64 = 64;
+/// And what each core has: a listener and the duplicate that it accepts on, a poller, a waker.
+const CORE_DESCRIPTORS: u64 = 4;
 
 /// What Linux keeps for one idle TCP connection, about 4 KiB, and what we keep beside it; rounded up.
 const CONNECTION_BYTES: u64 = 5 * 1024;
@@ -39,7 +41,7 @@ pub(super) fn run(sources: Sources) -> Result<(), Failure> {
         config,
         app.local_addr(),
         app.cores(),
-        &room(descriptors, available_bytes()),
+        &Room::of(config, app.cores(), descriptors).to_string(),
     ));
     app.run().map_err(|error| Failure::Run(format!("the server failed: {error}")))?;
     tracing::info!("stopped");
@@ -75,27 +77,69 @@ fn raise_descriptor_limit() -> Option<u64> {
     }
 }
 
+/// How many connections the machine will bear, and what would give way first.
+struct Room {
+    connections: Option<u64>,
+    by: String,
+}
+
+impl Room {
+    fn of(config: &Config, cores: usize, descriptors: Option<u64>) -> Self {
+        let tables = if config.has_own_descriptor_tables() { cores } else { 1 };
+        let by_descriptors = by_descriptors(descriptors, cores, tables);
+        let by_files = files_of_all_processes().map(|(most, open)| most.saturating_sub(open));
+        let by_memory = available_bytes().map(|bytes| bytes / CONNECTION_BYTES);
+        Self::least(tables, by_descriptors, by_files, by_memory)
+    }
+
+    fn least(
+        tables: usize,
+        descriptors: Option<u64>,
+        files: Option<u64>,
+        memory: Option<u64>,
+    ) -> Self {
+        let each = if tables > 1 { format!(" for each of {tables} cores") } else { String::new() };
+        let named = [
+            (descriptors, format!("by the limit of open files{each}, ulimit -Hn")),
+            (files, "by the open files of all processes, fs.file-max".to_owned()),
+            (memory, "by memory".to_owned()),
+        ];
+        let known = named.into_iter().filter_map(|(count, by)| Some((count?, by)));
+        match known.min_by_key(|(count, _)| *count) {
+            Some((count, by)) => Self { connections: Some(count), by },
+            None => Self { connections: None, by: String::new() },
+        }
+    }
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.connections {
+            Some(count) => write!(f, "about {} connections ({})", grouped(count), self.by),
+            None => f.write_str("as many connections as the system gives"),
+        }
+    }
+}
+
+/// Every table has what each core has in it, and no more of the rest than one of them needs.
+fn by_descriptors(limit: Option<u64>, cores: usize, tables: usize) -> Option<u64> {
+    let own = OWN_DESCRIPTORS + CORE_DESCRIPTORS * cores as u64;
+    Some(limit?.saturating_sub(own).saturating_mul(tables as u64))
+}
+
+/// How many files all processes together may have open, and how many they have.
+fn files_of_all_processes() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/sys/fs/file-nr").ok()?;
+    let mut numbers = text.split_whitespace().map(str::parse);
+    let (open, _unused, most) = (numbers.next()?.ok()?, numbers.next(), numbers.next()?.ok()?);
+    Some((most, open))
+}
+
 /// What the system could still give, by its own estimate.
 fn available_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// How many connections the machine will bear, and what would give way first.
-fn room(descriptors: Option<u64>, available_bytes: Option<u64>) -> String {
-    let by_descriptors = descriptors.map(|limit| limit.saturating_sub(OWN_DESCRIPTORS));
-    let by_memory = available_bytes.map(|bytes| bytes / CONNECTION_BYTES);
-    match (by_descriptors, by_memory) {
-        (Some(open), Some(memory)) if memory < open => {
-            format!("about {} connections (by memory)", grouped(memory))
-        }
-        (Some(open), _) => {
-            format!("{} connections (by the limit of open files, ulimit -Hn)", grouped(open))
-        }
-        (None, Some(memory)) => format!("about {} connections (by memory)", grouped(memory)),
-        (None, None) => "as many connections as the system gives".to_owned(),
-    }
 }
 
 /// `1 048 576`: long numbers are read in threes.
@@ -249,19 +293,38 @@ mod tests {
         assert!(!text.contains("hush-hush") && text.contains("App 1 has the key k."), "{text}");
     }
 
-    fn check_room(descriptors: Option<u64>, bytes: Option<u64>, expected: &str) {
-        assert_eq!(room(descriptors, bytes), expected);
+    #[track_caller]
+    fn check_room(tables: usize, [files, all, memory]: [Option<u64>; 3], expected: &str) {
+        assert_eq!(Room::least(tables, files, all, memory).to_string(), expected);
     }
 
     #[test]
-    fn the_scarcer_of_descriptors_and_memory_is_named() {
+    fn the_scarcest_of_descriptors_files_and_memory_is_named() {
         check_room(
-            Some(1024),
-            Some(1 << 40),
-            "960 connections (by the limit of open files, ulimit -Hn)",
+            1,
+            [Some(960), Some(10_000), Some(1 << 40)],
+            "about 960 connections (by the limit of open files, ulimit -Hn)",
         );
-        check_room(Some(1_048_576), Some(5120 * 1000), "about 1 000 connections (by memory)");
-        check_room(None, None, "as many connections as the system gives");
+        check_room(
+            64,
+            [Some(1_259_520), None, None],
+            "about 1 259 520 connections (by the limit of open files for each of 64 cores, ulimit -Hn)",
+        );
+        check_room(
+            1,
+            [Some(960), Some(959), None],
+            "about 959 connections (by the open files of all processes, fs.file-max)",
+        );
+        check_room(1, [Some(1001), None, Some(1000)], "about 1 000 connections (by memory)");
+        check_room(1, [None; 3], "as many connections as the system gives");
+    }
+
+    #[test]
+    fn each_table_has_room_for_so_many() {
+        assert_eq!(by_descriptors(Some(20_000), 64, 1), Some(19_680));
+        assert_eq!(by_descriptors(Some(20_000), 64, 64), Some(19_680 * 64));
+        assert_eq!(by_descriptors(Some(10), 64, 64), Some(0));
+        assert_eq!(by_descriptors(None, 1, 1), None);
     }
 
     #[test]

@@ -138,6 +138,11 @@ impl Config {
         self.server.text("server.log")
     }
 
+    /// Whether each core has a table of descriptors of its own.
+    pub fn has_own_descriptor_tables(&self) -> bool {
+        self.server.switch("server.own_descriptor_tables").unwrap_or_default()
+    }
+
     /// Whether only this machine can reach the address.
     pub fn is_loopback(&self) -> bool {
         let host = self.host();
@@ -230,6 +235,7 @@ impl Config {
         Options {
             cores: size("server.cores"),
             pin: self.server.switch("server.pin").unwrap_or_default(),
+            own_descriptor_tables: self.has_own_descriptor_tables(),
             http: http::Limits {
                 head_bytes: size("limits.head_bytes"),
                 headers: size("limits.headers"),

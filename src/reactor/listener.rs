@@ -4,6 +4,9 @@
 //! cause no further event, because it is edge-triggered; so a deadline looks again, and so does every connection that
 //! ends meanwhile. A reserve descriptor, opened to refuse with, would only turn a short wait into a failed attempt,
 //! after which a Pusher client stays away for 15 seconds.
+//!
+//! Whoever bound the sockets keeps them; a core works on a duplicate. With tables of descriptors of their own
+//! (`descriptors.rs`) every core's table has every listener in it, so closing one ends nothing: a listener is shut down.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -60,8 +63,9 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(socket: StdListener, registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut socket = TcpListener::from_std(socket);
+    /// Accepts on a duplicate of the socket.
+    pub(crate) fn new(socket: &StdListener, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut socket = TcpListener::from_std(socket.try_clone()?);
         registry.register(&mut socket, token, Interest::READABLE)?;
         Ok(Self { socket, is_ready: true, rests_until: None, complained: None })
     }
@@ -123,6 +127,14 @@ impl Listener {
     }
 }
 
+/// Whoever waits in the kernel's queue is told by a reset, and whoever comes goes to the cores that still listen.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // A system that does not shut listeners down resets them when the last descriptor is closed.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Read);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +144,7 @@ mod tests {
     fn room_while_accepting_rests_is_a_deadline_that_has_come() {
         let poll = mio::Poll::new().unwrap();
         let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let mut listener = Listener::new(socket, poll.registry(), Token(1)).unwrap();
+        let mut listener = Listener::new(&socket, poll.registry(), Token(1)).unwrap();
         let now = turn::now().instant;
         listener.rest(now, &io::ErrorKind::OutOfMemory.into());
         assert!(!listener.is_due(now) && listener.deadline() > Some(now));

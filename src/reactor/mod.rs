@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            turn.rs      the loop: wait → accept → read and handle → mailbox → review → timers → wake others → flush
-//!               │
+//!               │   (descriptors.rs: its own table of descriptors, if that is asked for)
 //!   listener ─▶ shard.rs  all that one core owns, generic over its byte streams
 //!               ├─ connection.rs   one connection: bytes in, callbacks out; the end of it
 //!               ├─ review.rs       something new: notice is taken, then each connection is looked at
@@ -21,6 +21,7 @@ mod audience;
 mod chains;
 mod connection;
 pub(crate) mod core;
+pub(crate) mod descriptors;
 pub(crate) mod ending;
 pub(crate) mod entropy;
 mod flush;

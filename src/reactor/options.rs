@@ -21,6 +21,14 @@ pub struct Options {
     pub cores: usize,
     /// Whether each reactor is pinned to a CPU core.
     pub pin: bool,
+    /// Whether each reactor thread has a table of descriptors of its own, so that the limit of open files holds for each of
+    /// them and not for all together. Linux only.
+    ///
+    /// A handler then sees what was open when [`crate::Server::run`] was called and what is opened on its own core's
+    /// thread, and nothing that other threads open later: hand it no socket or file, and register signal handlers that write
+    /// to a pipe before. Sockets of other parts of the process that are open at that moment stay open until the server ends,
+    /// whoever closes them.
+    pub own_descriptor_tables: bool,
     /// Heads, headers and bodies of requests.
     pub http: http::Limits,
     /// Messages of WebSocket peers.
@@ -73,6 +81,7 @@ impl Default for Options {
         Self {
             cores: 0,
             pin: false,
+            own_descriptor_tables: false,
             http: http::Limits { head_bytes: 16 * 1024, headers: 64, body_bytes: 1024 * 1024 },
             ws: ws::Limits { message_bytes: 1024 * 1024 },
             request_deadline: Duration::from_secs(10),

@@ -62,16 +62,16 @@ pub(crate) fn now() -> Now {
 }
 
 /// One core's loop.
-pub(crate) struct Turn<H, D: Directory> {
+pub(crate) struct Turn<'w, H, D: Directory> {
     pub(crate) core: usize,
-    pub(crate) watch: Watch,
+    pub(crate) watch: &'w mut Watch,
     pub(crate) doors: Doors,
     pub(crate) shard: Shard<TcpStream, H, D>,
 }
 
-impl<D: Directory, H: Handler<D>> Turn<H, D> {
+impl<D: Directory, H: Handler<D>> Turn<'_, H, D> {
     /// Turns until the server is stopped and its connections have ended, or their time is up.
-    pub(crate) fn run(mut self, socket: std::net::TcpListener) -> io::Result<()> {
+    pub(crate) fn run(mut self, socket: &std::net::TcpListener) -> io::Result<()> {
         let mut listener = Some(Listener::new(socket, self.watch.0.registry(), LISTENER)?);
         let mut events = Events::with_capacity(EVENTS);
         let mut wait = Some(Duration::ZERO);
@@ -86,7 +86,6 @@ impl<D: Directory, H: Handler<D>> Turn<H, D> {
                 return Ok(());
             }
             if self.shard.is_at_last() {
-                // Whoever waits in the kernel's queue is told by the reset that closing the listener sends.
                 listener = None;
             }
             wait = if is_more || !events.is_empty() {

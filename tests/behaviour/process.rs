@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use stentor::{Handler, Options, Server};
 
@@ -39,6 +39,8 @@ pub(crate) fn play<H: Handler>(
 pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Open, so that the child can say at its end how its test went.
+    _output: BufReader<ChildStdout>,
 }
 
 impl ServerProcess {
@@ -52,16 +54,24 @@ impl ServerProcess {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let address = lines
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let address = output
+            .by_ref()
+            .lines()
+            .map_while(Result::ok)
             .filter_map(|line| line.strip_prefix("listening ").map(|it| it.parse().unwrap()))
             .next()
             .expect("the server says where it listens");
-        Self { child, address }
+        Self { child, address, _output: output }
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Tells it to stop.
+    pub(crate) fn stop(&mut self) {
+        drop(self.child.stdin.take());
     }
 
     /// Waits until it has ended by itself.

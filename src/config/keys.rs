@@ -107,6 +107,7 @@ pub const KEYS: &[Key] = &[
         .reverb("REVERB_MAX_REQUEST_SIZE"),
     Key::new("limits.request_deadline", seconds(1, 3600), "10"),
     Key::new("limits.keep_alive", seconds(1, 3600), "75"),
+    Key::new("limits.message_deadline", seconds(1, 3600), "30"),
     Key::new("limits.closing_deadline", seconds(1, 300), "5"),
     Key::new("limits.shutdown_deadline", seconds(1, 3600), "5"),
     Key::new("limits.shutdown_rate", count(1, 1_000_000), "10000"),

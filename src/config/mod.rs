@@ -244,6 +244,7 @@ impl Config {
             ws: ws::Limits { message_bytes: message_bytes.unwrap_or_default() },
             request_deadline: seconds("limits.request_deadline"),
             keep_alive: seconds("limits.keep_alive"),
+            message_deadline: seconds("limits.message_deadline"),
             closing_deadline: seconds("limits.closing_deadline"),
             shutdown_deadline: seconds("limits.shutdown_deadline"),
             shutdown_rate: size("limits.shutdown_rate"),

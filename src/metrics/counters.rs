@@ -36,26 +36,40 @@ counters! {
     ClientErrors => "client_errors",
     /// Connections ended, of any kind.
     Closed => "closed",
-    /// Connections cut because a deadline passed.
-    DeadlinesMissed => "deadlines_missed",
+    /// Connections cut because the peer did not finish its side, or answer our close frame, in time.
+    ClosesLate => "closes_late",
+    /// Connections closed as they were accepted, because a core has as many as it can name.
+    ConnectionsRefused => "connections_refused",
+    /// Connections that were left when the end of the server was due.
+    CutAtEnd => "cut_at_end",
     /// Events put into a subscriber's chain.
     Deliveries => "deliveries",
     /// Upgrade requests that were no sound handshake.
     HandshakesRefused => "handshakes_refused",
     /// Requests that broke HTTP or passed a limit.
     HttpErrors => "http_errors",
+    /// HTTP connections ended because no request began for too long.
+    HttpIdleClosed => "http_idle_closed",
     /// Requests answered.
     HttpRequests => "http_requests",
     /// WebSockets given up for their silence.
     IdleClosed => "idle_closed",
+    /// WebSockets failed because a message that had begun did not end in time.
+    MessagesLate => "messages_late",
     /// Callbacks that panicked.
     Panics => "panics",
     /// Events ordered by this core as their topic's home.
     Published => "published",
     /// Publishes refused because too much was under way.
     PublishesRefused => "publishes_refused",
+    /// Turns in which connections were not read, because too much was under way to some core.
+    ReadsHeld => "reads_held",
+    /// Requests that had begun and did not end in time.
+    RequestsLate => "requests_late",
     /// Connections closed because they did not read.
     SlowConsumers => "slow_consumers",
+    /// Connections that ended because their socket failed: resets and the like.
+    SocketErrors => "socket_errors",
     /// WebSockets refused in-band: unknown app, over quota, bad protocol version.
     UpgradesRefused => "upgrades_refused",
     /// WebSockets opened.

@@ -43,19 +43,39 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         // While another core has no room for our posts, whoever causes them is not read. It is not asked for more turns
         // either: they would take the time that the other core needs.
         if self.core.outgoing.is_waiting() {
+            if !self.core.ready.is_empty() {
+                self.core.count(Counter::ReadsHeld);
+            }
             return false;
         }
+        let is_crowded = self.core.is_crowded();
+        if !is_crowded {
+            self.core.ready.extend(self.held.drain(..));
+        }
+        let held = self.held.len();
         for _ in 0..READ_SLICE.min(self.core.ready.len()) {
             if self.core.chains.is_heavy() {
                 break;
             }
             let Some(slot) = self.core.ready.pop_front() else { break };
-            if let Some(conn) = self.core.id_of(slot) {
-                self.core.slots[slot as usize].is_ready = false;
-                self.read(conn);
+            let Some(conn) = self.core.id_of(slot) else { continue };
+            // Back ends are told to come again; what a WebSocket has to say waits where it is.
+            if is_crowded && self.core.slot(conn).is_some_and(|slot| slot.phase == Phase::Ws) {
+                self.held.push(slot);
+                continue;
             }
+            self.core.slots[slot as usize].is_ready = false;
+            self.read(conn);
+        }
+        if self.held.len() > held {
+            self.core.count(Counter::ReadsHeld);
         }
         !self.core.ready.is_empty()
+    }
+
+    /// Whether some wait to be read until less is under way.
+    pub(crate) fn holds_reads(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// One read of one connection. A short one means that the socket is empty: the next bytes make an event.
@@ -130,6 +150,10 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             if let Ok(Some(Served::Upgraded)) = served {
                 // The WebSocket's side record has no need of HTTP; what came behind the request is its first bytes.
                 let mut rest = http.into_rest();
+                if let Some(side) = self.core.side(slot).filter(|side| side.deadline.is_none()) {
+                    // What stands in the heap was about requests: nothing is kept for it.
+                    side.in_heap = None;
+                }
                 self.core.drop_idle_side(slot);
                 self.settle();
                 return self.serve_ws(conn, &mut rest);
@@ -294,6 +318,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     fn serve_ws(&mut self, conn: ConnId, bytes: &mut [u8]) {
         let options = self.core.options.clone();
         let mut input = Input { bytes };
+        let mut is_new = false;
         loop {
             let scratch = &mut self.scratch;
             let Some(slot) = self.core.slot_mut(conn).filter(|slot| slot.phase == Phase::Ws) else {
@@ -303,8 +328,10 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             scratch.clear();
             let mut reply = Reply { bytes: scratch, masking_key: [0; 4] };
             let event = slot.ws.receive(&mut input, &options.ws, &mut reply);
+            // A control frame between two fragments ends nothing.
+            is_new |= !slot.ws.is_mid_message();
             match event {
-                Ok(None) => return,
+                Ok(None) => return self.mind_message_deadline(conn, is_new),
                 Ok(Some(Event::Message(message))) => {
                     self.core.count(Counter::WsMessages);
                     self.call(conn, None, |handler, conn| handler.on_message(conn, message));
@@ -338,7 +365,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     }
 
     /// The peer broke the rules. The handler may say something first; then our close frame follows, and the end.
-    fn fail_ws(&mut self, conn: ConnId, error: ws::ProtocolError, was_open: bool) {
+    pub(super) fn fail_ws(&mut self, conn: ConnId, error: ws::ProtocolError, was_open: bool) {
         self.core.count(Counter::WsErrors);
         self.core.leave_all(conn);
         let close_frame = std::mem::take(&mut self.scratch);
@@ -415,6 +442,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                 | io::ErrorKind::BrokenPipe
                 | io::ErrorKind::ConnectionAborted
         );
+        self.core.count(Counter::SocketErrors);
         if !is_gone && self.core.slot(conn).is_some_and(Slot::is_open) {
             self.call(conn, None, |handler, conn| handler.on_error(conn, &ConnError::Io(error)));
         }

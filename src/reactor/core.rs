@@ -111,6 +111,11 @@ impl<D: Directory> Core<D> {
         self.counters().add(counter, 1);
     }
 
+    /// Whether so much is under way to some core that WebSockets wait: they go on where publishing would be refused soon.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.outgoing.doors().most_bytes() > self.options.in_flight_bytes / 2
+    }
+
     // ── connections ──
 
     /// A slot for a new connection; `None` if the core has as many as it can name.

@@ -19,6 +19,7 @@ use super::slots::{Phase, Slot, Standing};
 use super::stream::Stream;
 use crate::fanout::conn_id::ConnId;
 use crate::fanout::directory::Directory;
+use crate::metrics::Counter;
 use crate::ws::CloseCode;
 
 /// Closing goes on in steps of so long.
@@ -108,6 +109,11 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     pub(crate) fn is_done(&self) -> bool {
         let is_late = |ending: &Ending| self.core.now.instant >= ending.deadline;
         (self.is_at_last() && self.connections() == 0) || self.ending.as_ref().is_some_and(is_late)
+    }
+
+    /// Whoever is left now is cut.
+    pub(crate) fn count_cut(&self) {
+        self.core.counters().add(Counter::CutAtEnd, self.connections() as u64);
     }
 
     /// The server was told to stop. Called again, it changes nothing.

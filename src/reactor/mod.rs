@@ -14,6 +14,7 @@
 //!                    ├─ chains.rs          what this turn sends, and to whom
 //!                    ├─ outbox.rs          what a socket did not take
 //!                    ├─ timers.rs          a sweep for silence, a heap for deadlines
+//!                    ├─ lateness.rs        who takes too long, judged by what was read
 //!                    └─ ending.rs          how a core ends, in order
 //! ```
 
@@ -26,6 +27,7 @@ pub(crate) mod ending;
 pub(crate) mod entropy;
 mod flush;
 pub mod handler;
+mod lateness;
 pub(crate) mod listener;
 pub mod options;
 mod outbox;

@@ -37,6 +37,8 @@ pub struct Options {
     pub request_deadline: Duration,
     /// How long an HTTP connection may wait between requests.
     pub keep_alive: Duration,
+    /// How long a WebSocket peer may take from the first byte of a message to its last, however many fragments it has.
+    pub message_deadline: Duration,
     /// How long a peer may take to answer our close frame, and to take what is still queued for it.
     pub closing_deadline: Duration,
     /// How long [`crate::Stopper::stop`] waits for connections to end before it cuts them.
@@ -60,7 +62,8 @@ pub struct Options {
     pub topic_bytes: usize,
     /// Posts that may wait in one core's mailbox.
     pub mailbox_posts: usize,
-    /// Bytes of events that may be under way to one core; past it, publishing answers [`crate::PublishError::Busy`].
+    /// Bytes of events that may be under way to one core; past it, publishing answers [`crate::PublishError::Busy`]. From
+    /// half of it on WebSockets are not read, so that they wait rather than be refused.
     pub in_flight_bytes: usize,
     /// The receive buffer, one per core. At most half of `outbox_bytes`, so that the answers to one read of a peer that
     /// asks without reading never make it a slow consumer.
@@ -86,6 +89,7 @@ impl Default for Options {
             ws: ws::Limits { message_bytes: 1024 * 1024 },
             request_deadline: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
+            message_deadline: Duration::from_secs(30),
             closing_deadline: Duration::from_secs(5),
             shutdown_deadline: Duration::from_secs(5),
             shutdown_rate: 10_000,

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::core::{Core, Local, Now, Parts};
 use super::ending::Ending;
-use super::handler::{Conn, Handler, Idle};
-use super::options::Patience;
+use super::handler::{Conn, Handler};
+use super::lateness::Hearing;
 use super::review::Review;
 use super::simulation::Census;
 use super::slots::{Phase, Slot, Standing};
 use super::stream::Stream;
 use super::subscriptions::PENDING;
-use super::timers::{LONGEST_SILENCE, ticks};
 use crate::fanout::conn_id::ConnId;
 use crate::fanout::directory::Directory;
 use crate::fanout::mailbox::{Letters, Mailbox, Post};
@@ -55,6 +54,9 @@ pub(crate) struct Shard<S, H, D: Directory> {
     pub(super) letters: Letters,
     pub(super) review: Review,
     silent: Vec<u32>,
+    /// Connections that are not read while too much is under way, each of them `is_ready`.
+    pub(super) held: Vec<u32>,
+    pub(super) hearing: Hearing,
     last_panic: Option<Instant>,
     /// How far the end is, once the server was told to stop.
     pub(super) ending: Option<Ending>,
@@ -65,7 +67,8 @@ pub(crate) struct Shard<S, H, D: Directory> {
 impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     pub(crate) fn new(handler: H, parts: Parts<D>, mailbox: Mailbox<D>, letters: Letters) -> Self {
         let buffer = vec![0; parts.options.read_buffer_bytes.max(1)];
-        let tick_at = parts.now.instant + TICK;
+        let now = parts.now.instant;
+        let tick_at = now + TICK;
         Self {
             handler,
             core: Core::new(parts),
@@ -76,6 +79,8 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             letters,
             review: Review::default(),
             silent: Vec::new(),
+            held: Vec::new(),
+            hearing: Hearing::new(now),
             last_panic: None,
             ending: None,
             tick_at,
@@ -153,7 +158,8 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     /// When to turn again if nobody wakes the core, after a turn that left nothing to do; `None`: never.
     pub(crate) fn look_again(&mut self) -> Option<Instant> {
         let now = self.core.now.instant;
-        let offer_again = self.wake_others().then_some(now + OFFER_AGAIN);
+        let is_resting = self.wake_others() || self.holds_reads();
+        let offer_again = is_resting.then_some(now + OFFER_AGAIN);
         // What rested while a mailbox was full may go on: it has just taken the last of it.
         let at_once = self.is_busy().then_some(now);
         self.next_deadline().into_iter().chain(offer_again).chain(at_once).min()
@@ -165,7 +171,10 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         mut stream: S,
         register: impl FnOnce(&mut S, ConnId) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Some(conn) = self.core.insert() else { return Ok(()) };
+        let Some(conn) = self.core.insert() else {
+            self.core.count(Counter::ConnectionsRefused);
+            return Ok(());
+        };
         let slot = conn.slot();
         if let Err(error) = register(&mut stream, conn) {
             self.core.slots.remove(slot as usize);
@@ -388,70 +397,6 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         let ending = self.ending.as_ref().and_then(Ending::next);
         let timer = self.core.timers.next(!self.core.slots.is_empty());
         timer.into_iter().chain(tick).chain(ending).min()
-    }
-
-    fn look_at_deadline(&mut self, conn: ConnId, entry: Instant, now: Instant) {
-        let Some(side) = self.core.side(conn.slot()) else { return };
-        // An earlier entry took the place of this one. Put back too, it would stay for as long as the connection does.
-        if side.in_heap != Some(entry) {
-            return;
-        }
-        side.in_heap = None;
-        match side.deadline {
-            Some(deadline) if deadline <= now => {
-                side.deadline = None;
-                self.expire(conn);
-            }
-            Some(deadline) => self.core.set_deadline(conn, deadline),
-            None => {}
-        }
-    }
-
-    fn expire(&mut self, conn: ConnId) {
-        let is_mid_request = self.core.side(conn.slot()).is_some_and(|side| side.is_request_begun);
-        if self.core.slot(conn).is_some_and(|slot| slot.phase == Phase::Http) && is_mid_request {
-            self.core.count(Counter::DeadlinesMissed);
-            self.fail_http(conn, http::ProtocolError::Timeout);
-        } else {
-            // A keep-alive connection that waited long enough, or a peer that took too long to say good-bye.
-            self.drop_connection(conn, None);
-        }
-    }
-
-    /// How long this WebSocket may be silent: never longer than the activity column can tell.
-    fn patience(&mut self, conn: ConnId) -> Patience {
-        let tag = self.core.slot(conn).map_or(0, |slot| slot.tag);
-        let mut patience = None;
-        self.call_only(conn, None, |handler, _| patience = handler.patience(tag));
-        let Patience { ping_after, close_after } = patience.unwrap_or(self.core.options.patience);
-        let ping_after = ping_after.min(LONGEST_SILENCE / 2);
-        Patience { ping_after, close_after: close_after.min(LONGEST_SILENCE / 2) }
-    }
-
-    /// A WebSocket was opened: its patience may be the least of all.
-    pub(super) fn learn_patience(&mut self, conn: ConnId) {
-        let patience = self.patience(conn);
-        self.core.timers.learn(self.core.now.instant, patience);
-    }
-
-    fn look_at_silence(&mut self, slot: u32) {
-        let Some(conn) = self.core.id_of(slot) else { return };
-        let Some(kept) = self.core.slot(conn).filter(|slot| slot.is_sendable()) else { return };
-        let (is_pinged, answers_pings) = (kept.is_pinged, kept.answers_pings);
-        let patience = self.patience(conn);
-        let silence = self.core.timers.silence(slot);
-        if silence >= ticks(patience.ping_after + patience.close_after) {
-            self.core.count(Counter::IdleClosed);
-            self.call(conn, None, |handler, conn| handler.on_idle(conn, Idle::Expired));
-            // It must be closed; a handler that forgot does not keep it.
-            self.core.close(conn, CloseCode::GOING_AWAY, "");
-        } else if silence >= ticks(patience.ping_after) && !is_pinged {
-            self.core.slots[slot as usize].is_pinged = true;
-            self.core.ping(slot);
-            self.call(conn, None, |handler, conn| {
-                handler.on_idle(conn, Idle::Silent { answers_pings })
-            });
-        }
     }
 
     pub(super) fn is_awaiting_response(&mut self, conn: ConnId) -> bool {

@@ -113,7 +113,7 @@ pub(crate) struct Side {
     pub(crate) outbox: Outbox,
     /// When the connection's patience with its peer ends.
     pub(crate) deadline: Option<Instant>,
-    /// The earliest entry of this connection in the heap of deadlines.
+    /// The earliest entry of this connection in the heap of deadlines. Who forgot it would add one with each deadline.
     pub(crate) in_heap: Option<Instant>,
     /// Part of a request has come, and `deadline` was set for it.
     pub(crate) is_request_begun: bool,
@@ -121,7 +121,8 @@ pub(crate) struct Side {
 
 impl Side {
     pub(crate) fn is_needed(&self) -> bool {
-        self.http.is_some() || !self.outbox.is_empty() || self.deadline.is_some()
+        let is_timed = self.deadline.is_some() || self.in_heap.is_some();
+        self.http.is_some() || !self.outbox.is_empty() || is_timed
     }
 }
 

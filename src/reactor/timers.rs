@@ -89,6 +89,12 @@ impl Timers {
         self.activity[slot] = self.tick;
     }
 
+    /// From here on the slot counts as silent for so long.
+    pub(crate) fn backdate(&mut self, slot: u32, silence: Ticks) {
+        self.touch(slot);
+        self.activity[slot as usize] = self.tick.wrapping_sub(silence);
+    }
+
     /// How long the slot has been silent.
     pub(crate) fn silence(&self, slot: u32) -> Ticks {
         self.tick.wrapping_sub(self.activity.get(slot as usize).copied().unwrap_or(self.tick))

@@ -77,12 +77,18 @@ impl<D: Directory, H: Handler<D>> Turn<'_, H, D> {
         let mut wait = Some(Duration::ZERO);
         loop {
             match self.watch.0.poll(&mut events, wait) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => {}
+                Ok(()) => {}
+                // Nothing was taken, so nothing is known: a process that was stopped goes on here.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    wait = Some(Duration::ZERO);
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             let now = now();
             let is_more = self.turn(&events, &mut listener, now);
             if self.shard.is_done() {
+                self.shard.count_cut();
                 return Ok(());
             }
             if self.shard.is_at_last() {
@@ -103,7 +109,9 @@ impl<D: Directory, H: Handler<D>> Turn<'_, H, D> {
         self.shard.begin_turn(now);
         // Before the mailbox is read: a post that comes later rings again.
         self.doors.clear(self.core);
+        let mut taken = 0;
         for event in events {
+            taken += 1;
             match event.token() {
                 LISTENER => listener.iter_mut().for_each(Listener::note),
                 WAKER => {}
@@ -117,6 +125,7 @@ impl<D: Directory, H: Handler<D>> Turn<'_, H, D> {
                 }
             }
         }
+        self.shard.note_events(taken, EVENTS);
         let before = self.shard.connections();
         let mut is_more = listener.as_mut().is_some_and(|listener| self.accept(listener, now));
         is_more |= self.shard.work();

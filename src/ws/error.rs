@@ -59,6 +59,8 @@ pub enum ProtocolError {
         /// The opcode.
         opcode: u8,
     },
+    /// A message that had begun did not end in time. Raised by whoever has a clock.
+    Timeout,
     /// A client did not mask a frame (§5.1).
     UnmaskedFrame,
 }
@@ -69,6 +71,7 @@ impl ProtocolError {
         match self {
             Self::CloseReasonNotUtf8 | Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
             Self::MessageTooBig { .. } => CloseCode::MESSAGE_TOO_BIG,
+            Self::Timeout => CloseCode::POLICY_VIOLATION,
             Self::CloseBodyOfOneByte
             | Self::CloseCode { .. }
             | Self::ContinuationWithoutStart
@@ -130,6 +133,7 @@ impl fmt::Display for ProtocolError {
             Self::ReservedOpcode { opcode } => {
                 write!(f, "opcode {opcode:#x}; 0x0-0x2 and 0x8-0xa are allowed")
             }
+            Self::Timeout => f.write_str("the message did not arrive in time"),
             Self::UnmaskedFrame => f.write_str("unmasked frame from a client; clients must mask"),
         }
     }

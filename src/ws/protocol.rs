@@ -218,8 +218,9 @@ impl Protocol {
         }
     }
 
-    /// Fails the connection (RFC 6455 §7.1.7). The reason tells the developer at the other end what was wrong.
-    fn fail(&mut self, error: ProtocolError, reply: &mut Reply<'_>) -> ProtocolError {
+    /// Fails the connection (RFC 6455 §7.1.7) with our close frame, if none was sent. The reason tells the developer at
+    /// the other end what was wrong.
+    pub fn fail(&mut self, error: ProtocolError, reply: &mut Reply<'_>) -> ProtocolError {
         if self.state == State::Open {
             let reason = Cow::Owned(error.to_string());
             self.write_close(Some(&CloseFrame { code: error.close_code(), reason }), reply);

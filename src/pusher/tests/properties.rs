@@ -375,7 +375,7 @@ impl Party {
         let simulation = &mut self.server.simulation;
         simulation.settle();
         // Deadlines of connections that are gone pass.
-        simulation.advance(Duration::from_secs(20));
+        simulation.advance(Duration::from_secs(40));
         simulation.settle();
         assert_eq!(simulation.census(), Census::default());
         for (pusher, directory) in simulation.applications() {

@@ -181,10 +181,14 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
         shard.begin_turn(self.now);
         seat.bell.clear();
         self.doors.clear(core);
-        for _ in 0..turn::EVENTS {
-            let Some((conn, readiness)) = seat.events.next() else { break };
+        let mut taken = 0;
+        while taken < turn::EVENTS
+            && let Some((conn, readiness)) = seat.events.next()
+        {
+            taken += 1;
             shard.note(conn, readiness);
         }
+        shard.note_events(taken, turn::EVENTS);
         let is_more = shard.work();
         seat.look_at = if is_more { Some(self.now.instant) } else { shard.look_again() };
         is_more || self.is_awake(core)
@@ -194,11 +198,12 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
     pub fn is_awake(&self, core: usize) -> bool {
         let seat = &self.seats[core];
         let Some(shard) = &seat.shard else { return false };
-        // A core whose posts found no room looks again after a moment that is too short to be told from none.
+        // A core whose posts found no room, or that holds reads, looks again after a moment that is too short to be told from none.
         !seat.events.is_empty()
             || seat.bell.is_rung()
             || seat.look_at.is_some_and(|at| at <= self.now.instant)
             || shard.has_waiting_posts()
+            || shard.holds_reads()
     }
 
     /// Turns of all cores that are awake, until all sleep.

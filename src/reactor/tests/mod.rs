@@ -6,6 +6,7 @@ mod cost;
 mod cross_core;
 mod ending;
 mod last_words;
+mod lateness;
 mod membership;
 mod random;
 mod reminders;

@@ -278,7 +278,7 @@ impl Party {
     fn end(mut self) {
         self.guests.iter().for_each(|guest| guest.ws.client.finish());
         self.simulation.settle();
-        self.simulation.advance(Duration::from_secs(20));
+        self.simulation.advance(Duration::from_secs(40));
         self.simulation.settle();
         assert_eq!(self.simulation.census(), Census::default());
     }

@@ -7,7 +7,8 @@
 #[expect(dead_code, reason = "its `main` and what only that prints belong to `cargo bench`")]
 mod load;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -21,7 +22,7 @@ use load::payload::{LEAST_BYTES, Payloads, Stamp};
 use load::report::Report;
 use load::tally::{Faults, Latencies, Order, slope};
 use load::target::Target;
-use load::{machine, process, publisher, report, run};
+use load::{machine, process, publisher, report, run, sockets};
 
 /// A server on a thread of its own; it ends with the test.
 struct Running {
@@ -59,9 +60,18 @@ impl Running {
     }
 
     fn load(&self, scenario: &str, kind: &str, more: &str) -> Report {
-        let line = format!("load {scenario} --{kind} ws://{} --deadline 60 {more}", self.address);
-        run::run(&Arguments::parse_from(line.split_whitespace())).unwrap()
+        load_at(self.address, scenario, kind, more).unwrap()
     }
+}
+
+fn load_at(address: SocketAddr, scenario: &str, kind: &str, more: &str) -> io::Result<Report> {
+    let line = format!("load {scenario} --{kind} ws://{address} --deadline 60 {more}");
+    run::run(&Arguments::parse_from(line.split_whitespace()))
+}
+
+fn figure(report: &Report, name: &str) -> f64 {
+    let figure = report.figures.iter().find(|figure| figure.name == name);
+    figure.unwrap_or_else(|| panic!("no {name:?} in\n{}", report.table())).value
 }
 
 impl Drop for Running {
@@ -145,8 +155,7 @@ fn honest_servers_pass_every_scenario() {
     for more in ["--channels 3", "--flat-out"] {
         let report = pusher.load("fanout", "pusher", &format!("{fanout} {more}"));
         assert_eq!(report.faults, Faults::default());
-        let deliveries = report.figures.iter().find(|figure| figure.name == "deliveries");
-        assert!(deliveries.unwrap().value >= 30.0 * 10.0, "{}", report.table());
+        assert!(figure(&report, "deliveries") >= 30.0 * 10.0, "{}", report.table());
     }
     assert_eq!(pusher.load("echo", "pusher", brief).faults, Faults::default());
     assert_eq!(
@@ -155,6 +164,74 @@ fn honest_servers_pass_every_scenario() {
     );
     let idle = "--from 20 --to 50 --settle 0 --window 1 --own-channel private";
     assert_eq!(pusher.load("idle", "pusher", idle).faults, Faults::default());
+    let connect = "--connections 50 --rounds 2 --at-once 10 --threads 2";
+    for (server, kind) in [(&pusher, "pusher"), (&echo, "plain")] {
+        let report = server.load("connect", kind, connect);
+        assert_eq!(report.faults, Faults::default());
+        assert_eq!(figure(&report, "connections"), 100.0, "{}", report.table());
+    }
+}
+
+/// Answers every connection with the same octets, as a bare loop does, one client after the other.
+fn canned(clients: usize) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let upgrade = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let frame = |text: &str| [&[0x81, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let data = r#""{\"socket_id\":\"1.1\",\"activity_timeout\":120}""#;
+    let established = format!(r#"{{"event":"pusher:connection_established","data":{data}}}"#);
+    let welcome = [upgrade.as_bytes(), &frame(&established)].concat();
+    let succeeded = frame(r#"{"event":"pusher_internal:subscription_succeeded","data":"{}"}"#);
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming().take(clients) {
+            let mut stream = stream.unwrap();
+            // Each of both arrives in one piece: loopback does not cut what is written at once.
+            assert!(stream.read(&mut [0; 2048]).unwrap() > 0);
+            stream.write_all(&welcome).unwrap();
+            assert!(stream.read(&mut [0; 2048]).unwrap() > 0);
+            stream.write_all(&succeeded).unwrap();
+            kept.push(stream);
+        }
+        for mut stream in kept {
+            // Until the client goes, one way or the other.
+            while stream.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+        }
+    });
+    address
+}
+
+#[test]
+fn canned_answers_are_measured_but_prove_nothing() {
+    let connect = "--connections 5 --rounds 1 --at-once 1";
+    let report = load_at(canned(5), "connect", "pusher", &format!("{connect} --canned")).unwrap();
+    assert_eq!(report.faults, Faults::default());
+    assert_eq!(figure(&report, "connections"), 5.0);
+    let error = load_at(canned(6), "connect", "pusher", connect).unwrap_err().to_string();
+    assert!(error.contains("no HTTP response"), "{error}");
+}
+
+#[test]
+fn refused_subscriptions_fail_connect() {
+    let server = Running::pusher();
+    let more = "--connections 5 --rounds 1 --secret no";
+    let error = load_at(server.address, "connect", "pusher", more).unwrap_err().to_string();
+    assert!(error.contains("0 of 5 being subscribed") && error.contains("unauthorized"), "{error}");
+}
+
+#[test]
+fn segments_of_a_servers_sockets_are_counted() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    let (mut served, _) = listener.accept().unwrap();
+    for _ in 0..3 {
+        served.write_all(b"one segment").unwrap();
+        client.read_exact(&mut [0; 11]).unwrap();
+        client.write_all(b"not counted").unwrap();
+    }
+    assert_eq!(sockets::segments_sent(address.port()).unwrap(), 3);
 }
 
 #[test]
@@ -295,7 +372,7 @@ fn process_accounts_are_read_past_any_name() {
     assert!(process::cpu_of("42 (a) S 1 2").is_none());
     assert_eq!(process::bytes_of("Rss:  12 kB\nPss: 3 kB\n", "Pss:"), 3 * 1024);
     let sockets = "TCP: inuse 4 orphan 0 tw 3 alloc 4 mem 2\n";
-    assert_eq!(process::kernel_bytes("SUnreclaim:  10 kB\n", sockets), 10 * 1024 + 2 * 4096);
+    assert_eq!(process::kernel_bytes("Slab:  10 kB\n", sockets), 10 * 1024 + 2 * 4096);
 }
 
 #[test]

@@ -13,6 +13,7 @@ Examples (after `cargo bench --bench load --`):
   fanout --plain ws://127.0.0.1:9002 --connections 1000 --flat-out
   echo   --plain ws://127.0.0.1:9001 --connections 100 --depth 16
   churn  --pusher ws://127.0.0.1:8080 --rate 500 --seconds 10 --record churn
+  connect --pusher ws://127.0.0.1:8080 --pid 4711 --connections 10000 --rounds 3
 
 Latencies count from the moment an event was due, not from when there was time to send it. Every delivery is checked: one
 that is missing, repeated, out of order or garbled fails the run with exit code 1, and nothing is recorded.";
@@ -35,6 +36,8 @@ pub(crate) enum Scenario {
     Echo(Echo),
     /// Connections that come, subscribe and go: how long until they are subscribed
     Churn(Churn),
+    /// Connections that come as fast as they are taken, and stay: how many a processor second subscribes
+    Connect(Connect),
 }
 
 impl Scenario {
@@ -43,7 +46,8 @@ impl Scenario {
             Self::Idle(Idle { shared, .. })
             | Self::Fanout(Fanout { shared, .. })
             | Self::Echo(Echo { shared, .. })
-            | Self::Churn(Churn { shared, .. }) => shared,
+            | Self::Churn(Churn { shared, .. })
+            | Self::Connect(Connect { shared, .. }) => shared,
         }
     }
 
@@ -54,6 +58,7 @@ impl Scenario {
             Self::Fanout(fanout) => fanout.connections + 1,
             Self::Echo(echo) => echo.connections,
             Self::Churn(churn) => churn.most_at_once,
+            Self::Connect(connect) => connect.connections + 1,
         }
     }
 }
@@ -207,6 +212,28 @@ pub(crate) struct Churn {
     pub(crate) most_at_once: usize,
     #[command(flatten)]
     pub(crate) time: Time,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Connect {
+    /// Connections of a round
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) connections: usize,
+    /// How often they come; in between all are cut off, which is not measured
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: u32,
+    /// Connections that are under way at a time
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) at_once: usize,
+    /// The channel that all subscribe to; a private one is signed for by each
+    #[arg(long, value_name = "KIND", default_value = "private")]
+    pub(crate) channel: ChannelKind,
+    /// The server answers all with the same octets, and publishes nothing: do not ask it to prove that it subscribed anyone
+    #[arg(long)]
+    pub(crate) canned: bool,
     #[command(flatten)]
     pub(crate) shared: Shared,
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use stentor::MessageKind;
 
 use super::client::{Client, Heard, Keys, Listen, Voice};
@@ -23,11 +23,13 @@ use super::clock::{Clock, NANOS_PER_SECOND, Nanos};
 use super::publisher::{PUBLISHER, Publisher};
 use super::target::Target;
 
-/// How many connections may be under way at once; more would overflow the listen queues of most servers.
+/// How many connections are under way at once, unless a scenario says otherwise; more would overflow the listen queues of many
+/// servers.
 const MOST_OPENING: usize = 100;
 
-/// Clients that share a source address; the system's range of ports is a little larger.
-const CLIENTS_PER_ADDRESS: usize = 20_000;
+/// Clients that share a source address. The system's range of ports is more than twice as large, but past its half each search
+/// for a free one takes longer than the last.
+const CLIENTS_PER_ADDRESS: usize = 12_000;
 
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
@@ -42,6 +44,8 @@ const PATIENCE: Nanos = 3 * NANOS_PER_SECOND;
 
 /// What one thread plays in a scenario. Clients are known by their number.
 pub(crate) trait Part {
+    /// A connection has begun, of those that [`Crowd::fill`] opens.
+    fn on_opened(&mut self, _id: usize, _at: Nanos) {}
     fn on_ready(&mut self, _id: usize, _at: Nanos, _voice: &mut Voice<'_>) {}
     fn on_message(&mut self, _id: usize, _message: &[u8], _at: Nanos, _voice: &mut Voice<'_>) {}
     fn on_gone(&mut self, id: usize, why: &str);
@@ -63,8 +67,12 @@ pub(crate) struct Crowd {
     opened: usize,
     /// Open and subscribed now.
     ready: usize,
+    /// What was said of the first client that was lost.
+    first_loss: Option<String>,
     /// Events of sockets ever.
     heard: u64,
+    /// How many connections may be under way at once.
+    pub(crate) most_opening: usize,
     /// How many addresses clients come from in turn, however few they are.
     pub(crate) least_addresses: usize,
     /// Which thread this is, of how many.
@@ -90,7 +98,9 @@ impl Crowd {
             clock,
             opened: 0,
             ready: 0,
+            first_loss: None,
             heard: 0,
+            most_opening: MOST_OPENING,
             least_addresses: 1,
             index,
             threads,
@@ -119,7 +129,7 @@ impl Crowd {
         let id = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(id), interest)?;
-        entry.insert(Client::new(stream, &self.target, channel, &mut self.keys)?);
+        entry.insert(Client::new(stream, &self.target, channel)?);
         self.opened += 1;
         Ok(id)
     }
@@ -135,7 +145,8 @@ impl Crowd {
         self.target.address.is_ipv4().then(|| Ipv4Addr::new(127, 0, 0, host))
     }
 
-    /// Opens clients until there are so many and all are ready, or one is lost.
+    /// Opens clients until there are so many and all are ready. That one is lost meanwhile is an error: no scenario begins with
+    /// fewer than it was told.
     pub(crate) fn fill(
         &mut self,
         count: usize,
@@ -143,11 +154,21 @@ impl Crowd {
         channel: &dyn Fn(usize) -> Option<Box<str>>,
         go_on: &dyn Fn() -> bool,
     ) -> io::Result<()> {
+        self.first_loss = None;
         while self.ready < count && go_on() {
-            while self.clients.len() < count && self.clients.len() - self.ready < MOST_OPENING {
-                self.open(channel(self.clients.len()))?;
+            while self.clients.len() < count && self.clients.len() - self.ready < self.most_opening
+            {
+                let at = self.clock.now();
+                let id = self.open(channel(self.clients.len()))?;
+                part.on_opened(id, at);
             }
             self.turn(LONGEST_WAIT, part)?;
+            if let Some(why) = &self.first_loss {
+                return Err(io::Error::other(format!(
+                    "a connection was lost before all were there, {} of {count} being subscribed: {why}",
+                    self.ready
+                )));
+            }
         }
         Ok(())
     }
@@ -166,6 +187,17 @@ impl Crowd {
             // Who cannot be written to is gone already; the loop will hear of it.
             let _ = client.flush();
         }
+    }
+
+    /// Cuts every client off, as a proxy does that dies: with a reset, and without a word. Nobody is told. The publisher goes, too.
+    pub(crate) fn cut_all(&mut self) -> io::Result<()> {
+        for (_, client) in &self.clients {
+            SockRef::from(&client.stream).set_linger(Some(Duration::ZERO))?;
+        }
+        self.clients.clear();
+        self.ready = 0;
+        self.publisher = None;
+        Ok(())
     }
 
     /// Lets the part hear what is still to come, until it has all or nothing comes any more.
@@ -230,6 +262,7 @@ impl Crowd {
                 let gone = self.clients.remove(id);
                 self.ready -= usize::from(gone.was_ready());
                 part.on_gone(id, &why);
+                self.first_loss.get_or_insert(why);
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use super::clock::{Nanos, Schedule, seconds};
 use super::crowd::{Crowd, Part, after};
 use super::payload::{Payloads, Stamp};
 use super::process::Sample;
-use super::report::{Report, Unit};
+use super::report::{Report, Unit, Work};
 use super::run::{Context, with_threads};
 use super::tally::{Faults, Latencies, Order};
 
@@ -131,7 +131,8 @@ pub(crate) fn run(context: &Context, echo: &Echo) -> io::Result<Report> {
     report.add("echoes", latencies.count() as f64, Unit::Count);
     report.add("echoes per second", latencies.count() as f64 / seconds(took), Unit::PerSecond);
     if context.server.is_known() {
-        report.add_cpu(done.cpu - before.cpu, latencies.count(), "echoes");
+        let work = Work { count: latencies.count(), what: "echoes", took };
+        report.add_effort(&(done - before), work);
         report.add_memory("afterwards", done.memory);
     }
     report.add_latencies("latency", &latencies);

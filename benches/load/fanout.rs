@@ -18,7 +18,7 @@ use super::clock::{Nanos, Schedule, seconds};
 use super::crowd::{Crowd, LONGEST_WAIT, Part, after};
 use super::payload::{Payloads, Stamp};
 use super::process::Sample;
-use super::report::{Report, Unit};
+use super::report::{Report, Unit, Work};
 use super::run::{Context, with_threads};
 use super::tally::{Faults, Latencies, Order};
 
@@ -111,7 +111,8 @@ pub(crate) fn run(context: &Context, fanout: &Fanout) -> io::Result<Report> {
     report.add("deliveries", latencies.count() as f64, Unit::Count);
     report.add("deliveries per second", latencies.count() as f64 / seconds(took), Unit::PerSecond);
     if context.server.is_known() {
-        report.add_cpu(done.cpu - before.cpu, latencies.count(), "deliveries");
+        let work = Work { count: latencies.count(), what: "deliveries", took };
+        report.add_effort(&(done - before), work);
         report.add_memory("afterwards", done.memory);
     }
     report.add_latencies("latency", &latencies);

@@ -5,51 +5,17 @@ use std::io;
 use std::time::Duration;
 
 use super::arguments::{ChannelKind, Idle};
-use super::client::Voice;
-use super::clock::Nanos;
-use super::crowd::{Crowd, Part};
-use super::payload::{LEAST_BYTES, Payloads, Stamp};
+use super::clock::seconds;
+use super::crowd::Crowd;
 use super::process::{Memory, Sample};
 use super::report::{Report, Unit};
 use super::run::{Context, with_threads};
+use super::sleepers::{Sleepers, prove};
 use super::stage::pause;
-use super::tally::{Faults, Order, slope};
+use super::tally::{Faults, slope};
 
 /// With a channel each, so many are tried: as many as one event may go to on most servers.
 const MOST_PROOFS: usize = 100;
-
-/// One thread's share.
-struct Sleepers {
-    orders: Vec<Order>,
-    payloads: Payloads,
-    faults: Faults,
-    heard: usize,
-    is_ending: bool,
-}
-
-impl Part for Sleepers {
-    fn on_message(&mut self, id: usize, message: &[u8], _at: Nanos, _voice: &mut Voice<'_>) {
-        match (self.payloads.read(message), self.orders.get_mut(id)) {
-            (Some(stamp), Some(order)) => {
-                order.take(stamp.sequence, &mut self.faults);
-                self.heard += 1;
-            }
-            _ => self.faults.garbled += 1,
-        }
-    }
-
-    fn on_gone(&mut self, _id: usize, why: &str) {
-        if !self.is_ending {
-            self.faults.lose(why);
-        }
-    }
-
-    fn on_answered(&mut self, status: u16) {
-        if status != 200 {
-            self.faults.refused += 1;
-        }
-    }
-}
 
 /// The samples of one run.
 #[derive(Default)]
@@ -101,13 +67,7 @@ fn title(idle: &Idle) -> String {
 fn play(context: &Context, idle: &Idle, crowd: &mut Crowd) -> io::Result<Faults> {
     let stage = &context.stage;
     let to = crowd.share(idle.to);
-    let mut part = Sleepers {
-        orders: vec![Order::default(); to],
-        payloads: Payloads::new(LEAST_BYTES),
-        faults: Faults::default(),
-        heard: 0,
-        is_ending: false,
-    };
+    let mut part = Sleepers::new(to);
     let index = crowd.index;
     let channel = |id: usize| channel(context, idle, index, id);
     let go_on = || stage.goes_on();
@@ -116,7 +76,7 @@ fn play(context: &Context, idle: &Idle, crowd: &mut Crowd) -> io::Result<Faults>
     crowd.fill(to, &mut part, &channel, &go_on)?;
     stage.meet(crowd, &mut part)?;
     if context.target.is_pusher() {
-        prove(context, idle, crowd, &mut part)?;
+        prove_all(context, idle, crowd, &mut part)?;
     }
     stage.meet(crowd, &mut part)?;
     part.is_ending = true;
@@ -138,29 +98,22 @@ fn channel(context: &Context, idle: &Idle, thread: usize, id: usize) -> Option<B
 
 /// Publishes one event that this thread's clients must hear: all of them on the one channel, or the first ones each on
 /// their own.
-fn prove(context: &Context, idle: &Idle, crowd: &mut Crowd, part: &mut Sleepers) -> io::Result<()> {
+fn prove_all(
+    context: &Context,
+    idle: &Idle,
+    crowd: &mut Crowd,
+    part: &mut Sleepers,
+) -> io::Result<()> {
+    let count = crowd.len();
     let (channels, listeners) = match idle.own_channel {
         // One event reaches the clients of all threads.
-        None => (usize::from(crowd.index == 0), part.orders.len()),
-        Some(_) => (part.orders.len().min(MOST_PROOFS), part.orders.len().min(MOST_PROOFS)),
+        None => (usize::from(crowd.index == 0), count),
+        Some(_) => (count.min(MOST_PROOFS), count.min(MOST_PROOFS)),
     };
     let names: Vec<_> =
         (0..channels).filter_map(|id| channel(context, idle, crowd.index, id)).collect();
-    if !names.is_empty() {
-        crowd.connect_publisher()?;
-        let mut data = Vec::new();
-        part.payloads.write(Stamp { sequence: 0, intended: context.clock.now() }, &mut data);
-        let names: Vec<_> = names.iter().map(|name| &**name).collect();
-        let target = &context.target;
-        let publisher = crowd.publisher.as_mut();
-        publisher.map_or(Ok(()), |publisher| {
-            publisher.publish(target, &names, &String::from_utf8_lossy(&data))
-        })?;
-    }
-    crowd.drain(part, |_, part| part.heard >= listeners)?;
-    for order in &part.orders[..listeners] {
-        order.end(1, &mut part.faults);
-    }
+    prove(context, crowd, part, &names, |part| part.heard >= listeners)?;
+    part.end(listeners);
     Ok(())
 }
 
@@ -172,6 +125,7 @@ fn tell_costs(report: &mut Report, idle: &Idle, samples: &Samples) {
         ("resident per connection", per_connection(|memory| memory.resident)),
         ("proportional per connection", per_connection(|memory| memory.proportional)),
         ("kernel per connection, both ends", per_connection(|memory| memory.kernel)),
+        ("total per connection, the server's end", per_connection(Memory::one_end)),
     ];
     for (name, slope) in slopes {
         report.add(name, slope.unwrap_or(f64::NAN), Unit::Bytes);
@@ -180,9 +134,13 @@ fn tell_costs(report: &mut Report, idle: &Idle, samples: &Samples) {
     report.add_memory(&format!("with {}", idle.from), samples.at_from.memory);
     report.add_memory(&format!("with {}", idle.to), samples.at_to.memory);
     report.add_memory("after all are closed", samples.closed.memory);
-    let cpu = samples.after_window.cpu - samples.at_to.cpu;
-    report.add(format!("server CPU in {} s of idleness", idle.window), cpu.total(), Unit::Seconds);
+    let effort = samples.after_window - samples.at_to;
+    let of = format!("in {} s of idleness", idle.window);
+    report.add(format!("server CPU {of}"), seconds(effort.ran), Unit::Seconds);
+    report.add(format!("server waits {of}"), effort.waits as f64, Unit::Count);
     report.remarks.push(
-        "Kernel memory is that of the whole machine: sockets of the generator and of others are in it.".to_owned(),
+        "Kernel memory is that of the whole machine: both ends of the connections, and whatever others do meanwhile. The total of the \
+         server's end takes half of it, for both ends are made of the same things."
+            .to_owned(),
     );
 }

@@ -1,10 +1,10 @@
-//! A load generator: idle connections, fan-out, echo and churn, for any Pusher server and any plain WebSocket server
+//! A load generator: idle connections, fan-out, echo, comers and goers, for any Pusher server and any plain WebSocket server
 //! of this machine. `cargo bench --bench load -- --help`.
 //!
 //! ```text
 //!   arguments ─▶ run ─┬─▶ server    start it, pin it, sample it (process), end it
 //!                     ├─▶ threads   one Crowd each: Clients, perhaps the Publisher; a Part plays the scenario
-//!                     │     idle · fanout · echo · churn                ▲ meet
+//!                     │     idle · fanout · echo · churn · connect      ▲ meet
 //!                     ├─▶ stage     where threads meet and `run` measures
 //!                     └─▶ report    table, and a record with machine, date, command
 //! ```
@@ -16,6 +16,7 @@ pub(crate) mod arguments;
 pub(crate) mod churn;
 pub(crate) mod client;
 pub(crate) mod clock;
+pub(crate) mod connect;
 pub(crate) mod crowd;
 pub(crate) mod echo;
 pub(crate) mod fanout;
@@ -27,6 +28,8 @@ pub(crate) mod publisher;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod server;
+pub(crate) mod sleepers;
+pub(crate) mod sockets;
 pub(crate) mod stage;
 pub(crate) mod tally;
 pub(crate) mod target;

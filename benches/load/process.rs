@@ -1,9 +1,11 @@
-//! What the server costs, as the kernel accounts for it: processor time and memory of its process and of the
+//! What the server costs, as the kernel accounts for it: processor time, waits and memory of its process and of the
 //! processes it started, and what the kernel holds for all sockets of the machine.
 
 use std::fs;
 use std::io;
-use std::ops::Sub;
+use std::ops::{AddAssign, Sub};
+
+use super::clock::Nanos;
 
 /// Clock ticks per second in `/proc`; on Linux 100, whatever the kernel's own tick.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -32,6 +34,13 @@ impl Sub for Cpu {
     }
 }
 
+impl AddAssign for Cpu {
+    fn add_assign(&mut self, more: Self) {
+        self.user += more.user;
+        self.system += more.system;
+    }
+}
+
 /// Memory, in bytes.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Memory {
@@ -41,15 +50,69 @@ pub(crate) struct Memory {
     pub(crate) proportional: u64,
     /// Pages that nobody shares: what would come free.
     pub(crate) private: u64,
-    /// What the kernel holds for all sockets of this machine, ours at the other end too: slab, and TCP's buffers.
+    /// What the kernel holds for all sockets of this machine, ours at the other end too: slab, and TCP's buffers. A socket's
+    /// inode and name are slab that could be reclaimed, in the kernel's words, though not while the socket lives.
     pub(crate) kernel: u64,
 }
 
-/// One look at the server.
+impl Memory {
+    /// What one end of the connections takes: all of the process, and half of what the kernel holds for both ends.
+    pub(crate) fn one_end(&self) -> u64 {
+        self.private + self.kernel / 2
+    }
+}
+
+/// One look at the server, and at ourselves.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Sample {
     pub(crate) cpu: Cpu,
     pub(crate) memory: Memory,
+    /// How long its threads ran, to the nanosecond, where [`Cpu`] counts hundredths of a second.
+    pub(crate) ran: Nanos,
+    /// How often one of its threads went to sleep by itself: as often as one was woken.
+    pub(crate) waits: u64,
+    /// Segments with data that it sent on the connections it has now, where the kernel tells.
+    pub(crate) segments: Option<u64>,
+    /// How long the generator's own threads ran.
+    pub(crate) generator_ran: Nanos,
+}
+
+/// What happened between two looks.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Effort {
+    pub(crate) cpu: Cpu,
+    pub(crate) ran: Nanos,
+    pub(crate) waits: u64,
+    pub(crate) segments: Option<u64>,
+    pub(crate) generator_ran: Nanos,
+}
+
+impl Sub for Sample {
+    type Output = Effort;
+
+    /// Threads that ended meanwhile took their accounts with them; so nothing is less than nothing.
+    fn sub(self, before: Self) -> Effort {
+        Effort {
+            cpu: self.cpu - before.cpu,
+            ran: self.ran.saturating_sub(before.ran),
+            waits: self.waits.saturating_sub(before.waits),
+            segments: self
+                .segments
+                .zip(before.segments)
+                .map(|(after, before)| after.saturating_sub(before)),
+            generator_ran: self.generator_ran.saturating_sub(before.generator_ran),
+        }
+    }
+}
+
+impl AddAssign for Effort {
+    fn add_assign(&mut self, more: Self) {
+        self.cpu += more.cpu;
+        self.ran += more.ran;
+        self.waits += more.waits;
+        self.segments = self.segments.or(Some(0)).zip(more.segments).map(|(sum, one)| sum + one);
+        self.generator_ran += more.generator_ran;
+    }
 }
 
 /// Looks at a process and its descendants.
@@ -66,12 +129,41 @@ pub(crate) fn sample(pid: u32) -> io::Result<Sample> {
         sample.memory.proportional += bytes_of(&rollup, "Pss:");
         sample.memory.private +=
             bytes_of(&rollup, "Private_Clean:") + bytes_of(&rollup, "Private_Dirty:");
+        let (ran, waits) = threads_of(pid);
+        sample.ran += ran;
+        sample.waits += waits;
     }
     sample.memory.kernel = kernel_bytes(
         &fs::read_to_string("/proc/meminfo")?,
         &fs::read_to_string("/proc/net/sockstat").unwrap_or_default(),
     );
+    sample.generator_ran = threads_of(std::process::id()).0;
     Ok(sample)
+}
+
+/// How long the threads that a process has now ran, and how often they went to sleep by themselves.
+fn threads_of(pid: u32) -> (Nanos, u64) {
+    let (mut ran, mut waits) = (0, 0);
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    for task in tasks.into_iter().flatten().flatten() {
+        // A thread that has just ended has no account any more.
+        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        ran += first_number(&read("schedstat"));
+        let status = read("status");
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        waits += first_number(count.unwrap_or_default());
+    }
+    (ran, waits)
+}
+
+fn first_number(text: &str) -> u64 {
+    text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Open files of a process and its descendants.
+pub(crate) fn descriptors(pid: u32) -> usize {
+    let count = |pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    family(pid).into_iter().map(count).sum()
 }
 
 /// The process, its children, and theirs.
@@ -109,5 +201,5 @@ pub(crate) fn kernel_bytes(meminfo: &str, sockstat: &str) -> u64 {
     let tcp = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"));
     let pages = tcp
         .and_then(|line| line.split_once("mem ")?.1.split_whitespace().next()?.parse::<u64>().ok());
-    bytes_of(meminfo, "SUnreclaim:") + pages.unwrap_or(0) * PAGE_BYTES
+    bytes_of(meminfo, "Slab:") + pages.unwrap_or(0) * PAGE_BYTES
 }

@@ -95,9 +95,10 @@ impl Publisher {
 pub(crate) fn whole_response(bytes: &[u8]) -> io::Result<Option<(u16, usize)>> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut fields);
-    let httparse::Status::Complete(head) = response.parse(bytes).map_err(io::Error::other)? else {
-        return Ok(None);
-    };
+    let parsed = response.parse(bytes).map_err(|error| {
+        io::Error::other(format!("what answers the publisher is no HTTP response: {error}"))
+    })?;
+    let httparse::Status::Complete(head) = parsed else { return Ok(None) };
     let status = response.code.unwrap_or_default();
     let field = |name: &str| {
         let named = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, json};
 
 use super::clock::{self, Nanos, seconds};
-use super::process::{Cpu, Memory};
+use super::process::{Cpu, Effort, Memory};
 use super::tally::{Faults, Latencies};
 
 /// What a number counts.
@@ -38,6 +38,14 @@ pub(crate) struct Figure {
     pub(crate) name: String,
     pub(crate) value: f64,
     unit: Unit,
+}
+
+/// What was done meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    pub(crate) count: u64,
+    pub(crate) what: &'static str,
+    pub(crate) took: Nanos,
 }
 
 /// The figures of one run.
@@ -80,6 +88,25 @@ impl Report {
                 work as f64 / cpu.total(),
                 Unit::PerSecond,
             );
+        }
+    }
+
+    /// What the server did for it: [`Self::add_cpu`], and how busy both sides were. A generator that is busy all the time while the
+    /// server is not was what was measured.
+    pub(crate) fn add_effort(&mut self, effort: &Effort, work: Work) {
+        let Work { count, what, took } = work;
+        self.add_cpu(effort.cpu, count, what);
+        let cores = |ran: Nanos| ran as f64 / took.max(1) as f64;
+        self.add("server busy, cores", cores(effort.ran), Unit::Count);
+        self.add("generator busy, cores", cores(effort.generator_ran), Unit::Count);
+        self.add("server waits", effort.waits as f64, Unit::Count);
+        let each = |of: u64| count as f64 / of.max(1) as f64;
+        self.add(format!("{what} per server wait"), each(effort.waits), Unit::Count);
+        match effort.segments {
+            Some(segments) => self.add(format!("{what} per segment"), each(segments), Unit::Count),
+            None => self.remarks.push(
+                "The kernel lists no sockets here (sock_diag): segments are not known.".to_owned(),
+            ),
         }
     }
 

@@ -11,7 +11,7 @@ use super::report::{Report, Setting};
 use super::server::Server;
 use super::stage::Stage;
 use super::target::{App, Target};
-use super::{churn, echo, fanout, idle, machine};
+use super::{churn, connect, echo, fanout, idle, machine};
 
 /// What all scenarios need.
 pub(crate) struct Context {
@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<Report> {
         Scenario::Fanout(fanout) => fanout::run(&context, fanout)?,
         Scenario::Echo(echo) => echo::run(&context, echo)?,
         Scenario::Churn(churn) => churn::run(&context, churn)?,
+        Scenario::Connect(connect) => connect::run(&context, connect)?,
     };
     if !context.server.is_known() {
         report.remarks.push(
@@ -83,7 +84,7 @@ fn start(shared: &Shared, target: &Target, clock: Clock) -> io::Result<Server> {
     let cores = cores(shared.server_core.as_deref())?;
     match &shared.spawn {
         Some(command) => Server::spawn(command, cores.as_deref(), target.address, clock),
-        None => Server::running(shared.pid, cores.as_deref(), clock),
+        None => Server::running(shared.pid, cores.as_deref(), target.address, clock),
     }
 }
 

@@ -10,15 +10,19 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::clock::{Clock, nanos};
 use super::machine;
 use super::process::{self, Sample};
+use super::sockets;
 use super::stage::pause;
 
 const START_PATIENCE: Duration = Duration::from_secs(30);
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// A server may find out late that a silent client has gone.
+const LET_GO_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The process we measure; `pid: None` if we do not know it, and then measure nothing of it.
 pub(crate) struct Server {
     pid: Option<u32>,
+    address: SocketAddr,
     /// Ours to end.
     child: Option<Child>,
     clock: Clock,
@@ -29,6 +33,7 @@ impl Server {
     pub(crate) fn running(
         pid: Option<u32>,
         cores: Option<&[usize]>,
+        address: SocketAddr,
         clock: Clock,
     ) -> io::Result<Self> {
         match (pid, cores) {
@@ -38,7 +43,7 @@ impl Server {
             }
             (_, None) => {}
         }
-        Ok(Self { pid, child: None, clock })
+        Ok(Self { pid, address, child: None, clock })
     }
 
     /// Starts a command, split at blanks, and waits until the address accepts.
@@ -60,12 +65,13 @@ impl Server {
             Some(cores) => machine::pinned(cores, start)?,
             None => start()?,
         };
-        let mut server = Self { pid: Some(child.id()), child: Some(child), clock };
-        server.await_start(address)?;
+        let mut server = Self { pid: Some(child.id()), address, child: Some(child), clock };
+        server.await_start()?;
         Ok(server)
     }
 
-    fn await_start(&mut self, address: SocketAddr) -> io::Result<()> {
+    fn await_start(&mut self) -> io::Result<()> {
+        let address = self.address;
         let end = self.clock.now() + nanos(START_PATIENCE);
         while TcpStream::connect(address).is_err() {
             if let Some(status) = self.child.as_mut().map(Child::try_wait).transpose()?.flatten() {
@@ -83,7 +89,30 @@ impl Server {
 
     /// Looks at its process; zeros if it is not known.
     pub(crate) fn sample(&self) -> io::Result<Sample> {
-        self.pid.map_or(Ok(Sample::default()), process::sample)
+        let Some(pid) = self.pid else { return Ok(Sample::default()) };
+        let segments = sockets::segments_sent(self.address.port()).ok();
+        Ok(Sample { segments, ..process::sample(pid)? })
+    }
+
+    /// Its open files; `None` if it is not known.
+    pub(crate) fn descriptors(&self) -> Option<usize> {
+        self.pid.map(process::descriptors)
+    }
+
+    /// Waits until it has no more open files than that, for its clients have gone.
+    pub(crate) fn await_descriptors(&self, most: Option<usize>) -> io::Result<()> {
+        let end = self.clock.now() + nanos(LET_GO_PATIENCE);
+        while let (Some(most), Some(open)) = (most, self.descriptors())
+            && open > most
+        {
+            if self.clock.now() > end {
+                return Err(io::Error::other(format!(
+                    "{LET_GO_PATIENCE:?} after all clients were cut off the server has {open} open files, and had {most} before"
+                )));
+            }
+            pause(self.clock, LOOK_EVERY);
+        }
+        Ok(())
     }
 
     pub(crate) fn is_known(&self) -> bool {

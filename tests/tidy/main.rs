@@ -4,7 +4,7 @@
 //! ```text
 //!   tree ──▶ lex ──▶ arrows · purity · words · shape · settings · ledger     a rule: fn(&Tree) -> Vec<Finding>
 //!     │                                                  │           its test:    the rule finds nothing in this tree
-//!     └────────────▶ links · claims · dependencies ──────┴─▶ finding its witness: the rule finds what is bad in a sample
+//!     └────────────▶ links · claims · dependencies · package ┴▶ finding its witness: the rule finds what is bad in a sample
 //! ```
 //!
 //! A rule that is right in general and wrong in one place has a list of exceptions, each with its reason. The lists
@@ -17,6 +17,7 @@ mod finding;
 mod ledger;
 mod lex;
 mod links;
+mod package;
 mod purity;
 mod settings;
 mod shape;

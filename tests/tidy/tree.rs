@@ -1,6 +1,6 @@
 //! The files of the package, as the rules see them: text by path. Knows no rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -19,6 +19,7 @@ const TEXT: [&str; 9] = ["cfg", "json", "lock", "md", "npmrc", "rs", "toml", "tx
 /// All text of the package, or a sample of a few lines.
 pub(crate) struct Tree {
     files: BTreeMap<String, String>,
+    top: BTreeSet<String>,
 }
 
 impl Tree {
@@ -30,12 +31,22 @@ impl Tree {
         for root in ROOTS {
             read_below(package, root, &mut files).expect("the package can be read");
         }
-        Self { files }
+        let top = names_of(package).expect("the package can be read");
+        Self { files, top }
     }
 
     pub(crate) fn sample(files: &[(&str, &str)]) -> Self {
         let own = |&(path, text): &(&str, &str)| (path.to_owned(), text.to_owned());
-        Self { files: files.iter().map(own).collect() }
+        let first = |(path, _): &(&str, &str)| path.split('/').next().map(str::to_owned);
+        Self {
+            files: files.iter().map(own).collect(),
+            top: files.iter().filter_map(first).collect(),
+        }
+    }
+
+    /// The names of the files and folders at the top of the package.
+    pub(crate) fn top(&self) -> &BTreeSet<String> {
+        &self.top
     }
 
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
@@ -102,6 +113,11 @@ impl Source<'_> {
     pub(crate) fn head(&self) -> String {
         self.text.lines().take_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n")
     }
+}
+
+fn names_of(folder: &Path) -> io::Result<BTreeSet<String>> {
+    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    fs::read_dir(folder)?.map(|entry| entry.map(name)).collect()
 }
 
 fn read_below(

@@ -69,3 +69,8 @@ mod documents {
     #[doc = include_str!("../README.md")]
     struct Readme;
 }
+
+/// The seeds of the fuzzers, as tests.
+#[cfg(test)]
+#[path = "../fuzz/seeds.rs"]
+mod seeds;

@@ -171,6 +171,34 @@ fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> String {
     value + rest
 }
 
+/// For fuzzers: any text has assignments to names, each in a line of its own; a value in either kind of quotes comes back
+/// as it was, whatever text stands before it, if that ends its own quotes.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_dotenv(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let known = |name: &str| (name == "HOME").then(|| "/home".to_owned());
+    let (assignments, errors) = parse(text, known);
+    let lines = text.split('\n').count();
+    let mut before = 0;
+    for Assignment { name, line, .. } in &assignments {
+        assert!(is_name(name) && before < *line && *line <= lines, "{name} in line {line}");
+        before = *line;
+    }
+    assert!(errors.iter().all(|error| (1..=lines).contains(&error.line)));
+
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
+    let quotes = [(escaped.as_str(), '"'), (text, '\'')];
+    for (written, quote) in
+        quotes.into_iter().filter(|(_, quote)| *quote == '"' || !text.contains('\''))
+    {
+        let file = format!("A=1\nREVERB_X={quote}{written}{quote} # and\nB=${{A}}2");
+        let (assignments, errors) = parse(&file, known);
+        let values: Vec<_> =
+            assignments.iter().map(|assignment| assignment.value.as_str()).collect();
+        assert_eq!((values.as_slice(), errors.len()), (["1", text, "12"].as_slice(), 0), "{file}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -195,6 +195,61 @@ pub(super) fn shown(key: &Key, got: &str) -> String {
     if key.is_secret() { "(hidden)".to_owned() } else { got.to_owned() }
 }
 
+/// For fuzzers: what a text sets is kept by its key, and says the same when it is written again; mistakes name lines of the
+/// text, and say what would be right.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_file(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let path = Path::new("stentor.toml");
+    let file = parse(path, text);
+    let lines = 1 + text.bytes().filter(|byte| *byte == b'\n').count();
+    for error in &file.errors {
+        let shown = error.to_string();
+        let line = shown.strip_prefix("stentor.toml:").and_then(|rest| rest.split_once(": "));
+        let line = line.and_then(|(line, _)| line.parse::<usize>().ok());
+        assert!(line.is_some_and(|line| (1..=lines).contains(&line)), "{shown}");
+    }
+    let mut again = String::new();
+    for entry in &file.server {
+        again.push_str(&format!("{}\n", written(entry.key.name, entry)));
+    }
+    let apps = file.apps.as_deref().unwrap_or_default();
+    for app in apps {
+        again.push_str("[[apps]]\n");
+        for entry in &app.entries {
+            again.push_str(&format!("{}\n", written(entry.key.field(), entry)));
+        }
+    }
+    let second = parse(path, &again);
+    let values = |entries: &[Entry]| -> Vec<_> {
+        let value = |entry: &Entry| (entry.key.name, entry.setting.value.clone());
+        let mut values: Vec<_> = entries.iter().map(value).collect();
+        values.sort_by_key(|(name, _)| *name);
+        values
+    };
+    assert_eq!(values(&second.server), values(&file.server), "{again}");
+    let second = second.apps.unwrap_or_default();
+    assert_eq!(second.len(), apps.len(), "{again}");
+    for (one, other) in second.iter().zip(apps) {
+        assert_eq!(values(&one.entries), values(&other.entries), "{again}");
+    }
+}
+
+/// A setting as the file would have it.
+#[cfg(any(test, fuzzing))]
+fn written(name: &str, entry: &Entry) -> String {
+    use super::value::{Kind, Value};
+    match (&entry.setting.value, entry.key.kind) {
+        (Value::Absent, Kind::Auto) => format!("{name} = \"auto\""),
+        (Value::Absent, _) => format!("{name} = \"none\""),
+        (Value::Text(text), _) => {
+            let escape = |c: char| format!("\\U{:08x}", u32::from(c));
+            format!("{name} = \"{}\"", text.chars().map(escape).collect::<String>())
+        }
+        (value @ (Value::Number(_) | Value::Switch(_)), _) => format!("{name} = {value}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

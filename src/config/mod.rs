@@ -39,6 +39,9 @@ use settings::{Entry, Origin, Settings};
 pub use error::{ConfigError, ConfigErrors};
 pub use reload::Changes;
 
+#[cfg(any(test, fuzzing))]
+pub use {dotenv::fuzz_dotenv, file::fuzz_file};
+
 /// The secret of the development app. It is in the documentation, so it protects nothing.
 pub const DEVELOPMENT_SECRET: &str = "app-secret";
 
@@ -465,6 +468,48 @@ impl Layers {
             }
         }
         if self.errors.is_empty() { Ok(self.config) } else { Err(ConfigErrors(self.errors)) }
+    }
+}
+
+/// For fuzzers: a value that a setting takes is taken again as it is shown; what variables and flags make together either
+/// stands, and then every room's options can be made of it, or is refused with reasons. Each line is a variable of the
+/// `.env`, of the process or, with dashes before it, a flag: `NAME=value`.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_values(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let mut layers = Layers::new();
+    layers.add_variables(environment::read_dotenv(Path::new(".env"), text, &BTreeMap::new()));
+    let pairs = || text.lines().filter_map(|line| line.split_once('='));
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let (flags, variables): (Vec<_>, Vec<_>) =
+        pairs().partition(|(name, _)| name.starts_with("--"));
+    layers.add_variables(environment::read_process(&variables.into_iter().map(own).collect()));
+    let flag = |(flag, value): (&str, &str)| {
+        let name = flag.trim_start_matches('-').to_owned();
+        Flag { flag: flag.to_owned(), name, value: value.to_owned() }
+    };
+    layers.add_flags(&flags.into_iter().map(flag).collect::<Vec<_>>());
+    match layers.finish() {
+        Ok(config) => {
+            for (key, setting) in
+                config.server.iter().chain(config.apps.iter().flat_map(Settings::iter))
+            {
+                let shown = match &setting.value {
+                    value::Value::Absent if key.kind == value::Kind::Auto => "auto".to_owned(),
+                    value::Value::Text(text) => text.clone(),
+                    value => value.to_string(),
+                };
+                assert_eq!(key.kind.read(&shown).as_ref(), Ok(&setting.value), "{}", key.name);
+            }
+            let _ = (config.engine_options(), config.pusher_options(), config.webhook_options());
+            assert_eq!(config.apps().len(), config.app_settings().len());
+            assert!(config.is_loopback() || !config.is_development());
+        }
+        Err(errors) => {
+            assert!(
+                !errors.0.is_empty() && errors.0.iter().all(|error| !error.to_string().is_empty())
+            );
+        }
     }
 }
 

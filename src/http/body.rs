@@ -177,3 +177,42 @@ pub(super) fn refuse_control(byte: u8) -> Result<(), ProtocolError> {
         _ => Ok(()),
     }
 }
+
+/// For fuzzers: a body comes out as it was, by its length and by chunks of any size and spelling, however it is cut; one
+/// over the limit is refused; and the next request begins where it ended. The first three bytes choose the size of the
+/// chunks, their spelling, and the cut.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_bodies(data: &[u8]) {
+    use super::protocol::Talk;
+    let Some((&[size, spelling, cut], body)) = data.split_first_chunk() else { return };
+    let limits = Limits { head_bytes: 256, headers: 8, body_bytes: 96 };
+    let next = b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+    let length = format!("Content-Length: {}\r\n\r\n", body.len());
+    let by_length = [length.as_bytes(), body].concat();
+    let mut by_chunks = b"Transfer-Encoding: chunked\r\n\r\n".to_vec();
+    for chunk in body.chunks(usize::from(size) + 1) {
+        by_chunks.extend([&spelled(chunk.len(), spelling), chunk, b"\r\n"].concat());
+    }
+    by_chunks.extend(spelled(0, spelling));
+    by_chunks.extend_from_slice(if spelling & 8 == 0 { b"\r\n" } else { b"Of: a trailer\r\n\r\n" });
+    let is_within = body.len() <= limits.body_bytes;
+    for rest in [by_length, by_chunks] {
+        let bytes = [b"POST / HTTP/1.1\r\nHost: a\r\n", rest.as_slice(), next].concat();
+        for part in [bytes.len(), 1, usize::from(cut) + 1] {
+            let talk = Talk::listen(bytes.chunks(part), &limits);
+            assert_eq!(talk.error.is_none(), is_within, "{:?}", talk.error);
+            let whole = format!("POST / {{{}}}", String::from_utf8_lossy(body));
+            let expected = if is_within { vec![whole, "GET /next {}".to_owned()] } else { vec![] };
+            assert_eq!(talk.requests, expected);
+        }
+    }
+}
+
+/// The head of a chunk, in one of the ways that it may be written.
+#[cfg(any(test, fuzzing))]
+fn spelled(bytes: usize, spelling: u8) -> Vec<u8> {
+    let digits = if spelling & 1 == 0 { format!("{bytes:x}") } else { format!("{bytes:X}") };
+    let zeros = if spelling & 2 == 0 { "" } else { "000" };
+    let extension = if spelling & 4 == 0 { "" } else { ";by=\"us\"" };
+    format!("{zeros}{digits}{extension}\r\n").into_bytes()
+}

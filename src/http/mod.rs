@@ -24,6 +24,9 @@ pub mod response;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub use body::fuzz_bodies;
+
 pub use error::ProtocolError;
 pub use protocol::Protocol;
 pub use request::{Limits, Request, Version};

@@ -389,3 +389,50 @@ fn content_length(value: &[u8], limit: usize) -> Result<Framing, ProtocolError> 
         _ => Err(ProtocolError::BodyTooBig { bytes, limit }),
     }
 }
+
+/// For fuzzers: what is read of a request, written again in the plainest form, is read again as the same; and it keeps
+/// the limits.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_heads(data: &[u8]) {
+    let limits = Limits { head_bytes: 1024, headers: 12, body_bytes: 128 };
+    let mut protocol = super::Protocol::new();
+    protocol.receive(data);
+    let Ok(Some(request)) = protocol.next(&limits) else { return };
+    assert!(request.headers().count() <= limits.headers);
+    assert!(request.head.values(request.bytes, "host").count() <= 1);
+    assert!(request.body().len() <= limits.body_bytes);
+    let pairs: Vec<_> = request.query_pairs().collect();
+    let query = match request.query() {
+        "" => String::new(),
+        query => format!("?{query}"),
+    };
+    let version = match request.version() {
+        Version::Http10 => "HTTP/1.0",
+        Version::Http11 => "HTTP/1.1",
+    };
+    let mut again = format!("{} {}{query} {version}\r\n", request.method(), request.path());
+    let is_of_the_body = |name: &str| {
+        ["content-length", "transfer-encoding"].iter().any(|own| own.eq_ignore_ascii_case(name))
+    };
+    let own = |request: &Request<'_>| -> Vec<(String, Vec<u8>)> {
+        let fields = request.headers().filter(|(name, _)| !is_of_the_body(name));
+        fields.map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
+    };
+    again.push_str(&format!("Content-Length: {}\r\n", request.body().len()));
+    let mut again = again.into_bytes();
+    for (name, value) in own(&request) {
+        again.extend([name.as_bytes(), b":", &value, b"\r\n"].concat());
+    }
+    again.extend([b"\r\n", request.body()].concat());
+    let mut protocol = super::Protocol::new();
+    protocol.receive(&again);
+    let roomy = Limits { head_bytes: 4096, headers: 14, body_bytes: 128 };
+    let second = protocol.next(&roomy);
+    assert!(matches!(second, Ok(Some(_))), "{second:?}: {}", String::from_utf8_lossy(&again));
+    let Ok(Some(second)) = second else { return };
+    assert_eq!((second.method(), second.version()), (request.method(), request.version()));
+    assert_eq!((second.path(), second.query()), (request.path(), request.query()));
+    assert_eq!(second.query_pairs().collect::<Vec<_>>(), pairs);
+    assert_eq!(own(&second), own(&request));
+    assert_eq!(second.body(), request.body());
+}

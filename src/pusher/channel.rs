@@ -146,6 +146,31 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
+/// For fuzzers: the kind of a name is that of its longest prefix, and a name is one if each of its characters may be there.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_channels(data: &[u8]) {
+    let Some((&first, rest)) = data.split_first() else { return };
+    let Ok(name) = str::from_utf8(rest) else { return };
+    let kind = Kind::of(name);
+    let prefixes = Kind::PREFIXES.iter().filter(|(prefix, _)| name.starts_with(prefix));
+    let longest = prefixes.max_by_key(|(prefix, _)| prefix.len());
+    assert_eq!(kind, longest.map_or(Kind::Public, |&(_, kind)| kind));
+    assert_eq!(
+        kind.needs_signature(),
+        ["private-", "presence-"].iter().any(|p| name.starts_with(p))
+    );
+    assert_eq!(kind.has_members(), name.starts_with("presence-"));
+    let any_characters = first & 1 == 1;
+    let naming = Naming { max_characters: usize::from(first >> 1), any_characters };
+    let plain = name.strip_prefix("#server-to-user-").unwrap_or(name);
+    let has_only_plain =
+        plain.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-=@,.;".contains(&b));
+    let is_free = any_characters && !plain.starts_with('#') || plain.len() < name.len();
+    let fits = (1..=naming.max_characters).contains(&name.chars().count());
+    let expected = fits && (has_only_plain || any_characters && is_free);
+    assert_eq!(naming.check(name).is_ok(), expected, "{name:?}: {:?}", naming.check(name));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

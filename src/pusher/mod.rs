@@ -44,3 +44,6 @@ pub use origins::Origins;
 pub use presence::{Member, MemberError};
 pub use reload::{Incoming, Reload};
 pub use users::UserError;
+
+#[cfg(any(test, fuzzing))]
+pub use {api::fuzz_events, percent::fuzz_percent};

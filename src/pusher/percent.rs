@@ -28,6 +28,35 @@ pub(super) fn encode_into(out: &mut String, text: &str) {
     }
 }
 
+/// For fuzzers: every text comes back from its encoding; what is decoded is never longer; a text is left as it is only if
+/// it has nothing to decode, or a broken escape, or no text behind its escapes.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_percent(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let mut encoded = String::new();
+    encode_into(&mut encoded, text);
+    assert!(encoded.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)));
+    for plus in [Plus::Literal, Plus::Space] {
+        assert_eq!(decode(&encoded, plus), text);
+        let decoded = percent::decode(text, plus);
+        match &decoded {
+            Ok(bytes) => {
+                let escapes = text.matches('%').count();
+                assert_eq!(bytes.len() + 2 * escapes, text.len());
+            }
+            Err(error) => {
+                let escape = text.get(error.at..error.at + 3).unwrap_or("");
+                let is_whole = escape.bytes().skip(1).filter(u8::is_ascii_hexdigit).count() == 2;
+                assert!(text[error.at..].starts_with('%') && !is_whole, "{error}");
+            }
+        }
+        let is_left = matches!(decode(text, plus), Cow::Borrowed(_));
+        let is_changed = decoded
+            .is_ok_and(|bytes| matches!(bytes, Cow::Owned(_)) && str::from_utf8(&bytes).is_ok());
+        assert_eq!(is_left, !is_changed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

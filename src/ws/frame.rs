@@ -208,6 +208,29 @@ pub fn encode(
     }
 }
 
+/// For fuzzers: a header has one spelling, so what is read is written back to the byte; and the beginning of a header says
+/// "more", or what the whole of it says.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_headers(bytes: &[u8]) {
+    for us in [Role::Client, Role::Server] {
+        let whole = Header::decode(bytes, us);
+        let mut end = bytes.len() + 1;
+        if let Ok(Some((header, header_bytes))) = whole {
+            let mut written = Vec::new();
+            header.encode(&mut written);
+            assert_eq!(bytes.get(..header_bytes), Some(written.as_slice()));
+            assert_eq!(header.masking_key.is_some(), us == Role::Server);
+            assert!(header.is_final || !header.opcode.is_control());
+            end = header_bytes;
+        }
+        for cut in 0..bytes.len().min(MAX_HEADER_BYTES) {
+            let early = Header::decode(bytes.get(..cut).unwrap_or_default(), us);
+            let may_say_more = cut < end && early == Ok(None);
+            assert!(may_say_more || early == whole, "{early:?} after {cut} bytes, then {whole:?}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -232,6 +232,47 @@ fn is_key(key: &str) -> bool {
     STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
+/// For fuzzers: what is no upgrade is refused with a status of the handshake's own; what is accepted, a client that sent
+/// that key and those subprotocols accepts too, with the subprotocol that was chosen.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_offers(data: &[u8]) {
+    let limits = crate::http::Limits { head_bytes: 2048, headers: 16, body_bytes: 64 };
+    let mut http = crate::http::Protocol::new();
+    http.receive(data);
+    let Ok(Some(request)) = http.next(&limits) else { return };
+    let offer = match Offer::read(&request) {
+        Ok(offer) => offer,
+        Err(error) => {
+            let asks_for_none =
+                matches!(error, HandshakeError::Upgrade | HandshakeError::HttpVersion);
+            assert!(!asks_for_none || !is_upgrade(&request), "{error}");
+            assert!(matches!(error.status(), 400 | 405 | 426), "{error}");
+            return;
+        }
+    };
+    assert!(is_upgrade(&request) && request.method() == "GET");
+    let key = request.header("Sec-WebSocket-Key").and_then(|key| STANDARD.decode(key).ok());
+    let key = key.and_then(|key| <[u8; 16]>::try_from(key).ok());
+    assert!(key.is_some(), "an accepted key is 16 bytes in base64");
+    let subprotocols: Vec<&str> = offer.subprotocols().collect();
+    let chosen = subprotocols.last().copied();
+    let client = super::client::ClientRequest {
+        host: "a",
+        path_and_query: "/",
+        key: key.unwrap_or_default(),
+        subprotocols: &subprotocols,
+        headers: &[],
+    };
+    let mut response = Vec::new();
+    offer.accept(chosen, &[("X-More", "1"), ("Upgrade", "h2c")], &mut response);
+    response.extend_from_slice(b"first frames");
+    let expected = super::client::Accepted {
+        subprotocol: chosen.map(str::to_owned),
+        rest: b"first frames".to_vec(),
+    };
+    assert_eq!(client.handshake().receive(&response), Ok(Some(expected)));
+}
+
 #[cfg(test)]
 #[path = "tests/handshake.rs"]
 mod tests;

@@ -368,10 +368,18 @@ fn parse_close(body: Cow<'_, [u8]>) -> Result<Option<CloseFrame<'_>>, ProtocolEr
     }
 }
 
+/// The limit of a message's length while fuzzing.
+#[cfg(any(test, fuzzing))]
+const FUZZ_MESSAGE_BYTES: usize = 1000;
+
+/// The key that answers are masked with while fuzzing.
+#[cfg(any(test, fuzzing))]
+const FUZZ_MASKING_KEY: [u8; 4] = [1, 2, 3, 4];
+
 /// Everything that one stream of bytes leads to: events, answers, error, state. However it is cut, it is the same.
 #[cfg(any(test, fuzzing))]
 fn transcript(role: Role, bytes: &[u8], cuts: &mut dyn Iterator<Item = usize>) -> Vec<String> {
-    let limits = Limits { message_bytes: 1000 };
+    let limits = Limits { message_bytes: FUZZ_MESSAGE_BYTES };
     let mut protocol = Protocol::new(role);
     let mut answers = Vec::new();
     let mut said = Vec::new();
@@ -382,7 +390,7 @@ fn transcript(role: Role, bytes: &[u8], cuts: &mut dyn Iterator<Item = usize>) -
         let (part, after) = rest.split_at_mut(length);
         rest = after;
         let mut input = Input { bytes: part };
-        let mut reply = Reply { bytes: &mut answers, masking_key: [1, 2, 3, 4] };
+        let mut reply = Reply { bytes: &mut answers, masking_key: FUZZ_MASKING_KEY };
         loop {
             match protocol.receive(&mut input, &limits, &mut reply) {
                 Ok(None) => break,
@@ -409,6 +417,139 @@ pub fn fuzz_cuts(data: &[u8]) {
     let mut cuts = lengths.iter().map(|length| usize::from(*length)).cycle();
     assert_eq!(transcript(role, bytes, &mut cuts), whole);
     assert_eq!(transcript(role, bytes, &mut std::iter::repeat(1)), whole);
+}
+
+/// For fuzzers: frames made by the rules lead to what the rules say, however they are cut. The first byte chooses the role,
+/// the second the length of the parts; then each frame is made of a byte for what it is, one for its length, and its payload.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_messages(data: &[u8]) {
+    let Some((&[role, part], mut rest)) = data.split_first_chunk() else { return };
+    let us = if role & 1 == 0 { Role::Server } else { Role::Client };
+    let mut said = Expected::new(us);
+    while let Some((&[what, length], after)) = rest.split_first_chunk()
+        && !said.is_over
+    {
+        let (payload, after) = after.split_at(usize::from(length).min(after.len()));
+        rest = after;
+        said.frame(what, payload);
+    }
+    let stream = mem::take(&mut said.stream);
+    let expected = said.finish();
+    for length in [usize::MAX, 1, usize::from(part)] {
+        assert_eq!(transcript(us, &stream, &mut std::iter::repeat(length)), expected);
+    }
+}
+
+/// A stream of frames under construction, and what it must lead to: the rules in a few lines, over whole frames.
+#[cfg(any(test, fuzzing))]
+struct Expected {
+    us: Role,
+    stream: Vec<u8>,
+    said: Vec<String>,
+    answers: Vec<u8>,
+    message: Option<(MessageKind, Vec<u8>)>,
+    is_over: bool,
+}
+
+#[cfg(any(test, fuzzing))]
+impl Expected {
+    fn new(us: Role) -> Self {
+        let (stream, said, answers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { us, stream, said, answers, message: None, is_over: false }
+    }
+
+    fn frame(&mut self, what: u8, payload: &[u8]) {
+        let is_final = what & 1 == 0;
+        let control = payload.get(..payload.len().min(MAX_CONTROL_BYTES)).unwrap_or_default();
+        match (what >> 1) % 8 {
+            0 => {
+                self.come(true, Opcode::Ping, control);
+                self.said.push(format!("{:?}", Event::Ping(Cow::Borrowed(control))));
+                self.answer(Opcode::Pong, control);
+            }
+            1 => {
+                self.come(true, Opcode::Pong, control);
+                self.said.push(format!("{:?}", Event::Pong(Cow::Borrowed(control))));
+            }
+            2 => self.close(control),
+            choice => self.data(is_final, choice & 1 == 0, payload),
+        }
+    }
+
+    fn data(&mut self, is_final: bool, is_text: bool, payload: &[u8]) {
+        let (opcode, (kind, mut bytes)) = match self.message.take() {
+            Some(message) => (Opcode::Continuation, message),
+            None if is_text => (Opcode::Text, (MessageKind::Text, Vec::new())),
+            None => (Opcode::Binary, (MessageKind::Binary, Vec::new())),
+        };
+        self.come(is_final, opcode, payload);
+        bytes.extend_from_slice(payload);
+        if bytes.len() > FUZZ_MESSAGE_BYTES {
+            return self.fail(ProtocolError::MessageTooBig { limit: FUZZ_MESSAGE_BYTES });
+        }
+        if kind == MessageKind::Text
+            && let Err(error) = str::from_utf8(&bytes)
+            && (is_final || error.error_len().is_some())
+        {
+            return self.fail(ProtocolError::InvalidUtf8);
+        }
+        if !is_final {
+            self.message = Some((kind, bytes));
+            return;
+        }
+        let message = match kind {
+            MessageKind::Text => Message::from_text(String::from_utf8(bytes).unwrap_or_default()),
+            MessageKind::Binary => Message::from_bytes(bytes),
+        };
+        self.said.push(format!("{:?}", Event::Message(message)));
+    }
+
+    fn close(&mut self, body: &[u8]) {
+        self.come(true, Opcode::Close, body);
+        match CloseFrame::parse(body) {
+            Err(error) => self.fail(error),
+            Ok(close) => {
+                let code = body.get(..2).unwrap_or_default().to_vec();
+                self.answer(Opcode::Close, &code);
+                self.said.push(format!("{:?}", Event::Close(close)));
+                self.is_over = true;
+            }
+        }
+    }
+
+    fn fail(&mut self, error: ProtocolError) {
+        let mut body = error.close_code().0.to_be_bytes().to_vec();
+        body.extend(error.to_string().bytes());
+        self.answer(Opcode::Close, &body);
+        self.said.push(format!("{error:?}"));
+        self.is_over = true;
+    }
+
+    /// A frame of the peer's.
+    fn come(&mut self, is_final: bool, opcode: Opcode, payload: &[u8]) {
+        let masking_key = match self.us {
+            Role::Server => Some([0x37, 0xfa, 0x21, 0x3d]),
+            Role::Client => None,
+        };
+        frame::encode(is_final, opcode, masking_key, payload, &mut self.stream);
+    }
+
+    /// A frame of ours.
+    fn answer(&mut self, opcode: Opcode, payload: &[u8]) {
+        let masking_key = match self.us {
+            Role::Server => None,
+            Role::Client => Some(FUZZ_MASKING_KEY),
+        };
+        frame::encode(true, opcode, masking_key, payload, &mut self.answers);
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        let state = if self.is_over { State::Closed } else { State::Open };
+        self.said.push(format!("{state:?} {:02x?}", self.answers));
+        let is_mid_message = self.message.is_some() && !self.is_over;
+        self.said.push(format!("mid message: {is_mid_message}"));
+        self.said
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The stages that are cargo's own: the house rules, the layout, the lints, and all tests written in Rust.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -63,6 +64,14 @@ pub(crate) fn syscalls(job: &mut Job<'_>) -> Verdict {
     test(job, &["--test", "syscalls"])
 }
 
+/// The mailbox under loom, in a build folder of its own, for `--cfg loom` would have everything else compiled anew.
+pub(crate) fn loom(job: &mut Job<'_>) -> Verdict {
+    let model = ["test", "--no-default-features", "--lib", "fanout::mailbox::model"];
+    let mut cargo = job.site.cargo(&model);
+    cargo.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", job.site.target.join("loom"));
+    run(job, cargo)
+}
+
 /// What the clients and Autobahn run against.
 pub(crate) fn build(job: &mut Job<'_>) -> Verdict {
     let cargo = job.site.cargo(&["build", "--release", "--bin", "stentor", "--example", "echo"]);
@@ -79,6 +88,11 @@ fn check(job: &mut Job<'_>, arguments: &[&str]) -> Verdict {
 /// `--no-fail-fast`: one failure must not hide the others.
 fn test(job: &mut Job<'_>, arguments: &[&str]) -> Verdict {
     let cargo = job.site.cargo(&[&["test", "--no-fail-fast"], arguments].concat());
+    run(job, cargo)
+}
+
+/// A cargo command that runs tests.
+fn run(job: &mut Job<'_>, cargo: Command) -> Verdict {
     let ended = job.attempt(cargo, LIMIT)?;
     let tally = Tally::of_cargo(&ended.text);
     job.tally += tally;

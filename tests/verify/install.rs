@@ -6,8 +6,10 @@
 //! | the JavaScript clients | `clients/node_modules` | `tests/clients/package-lock.json` |
 //! | the Python SDK | `python` | `tests/clients/requirements.txt` |
 //! | the Autobahn test suite | `autobahn` | `tests/conformance/requirements.txt` |
+//! | cargo-fuzz, when it is first needed | `cargo-fuzz` | cargo, the version below |
 //!
-//! Beside each lies a stamp: the text of what was asked for. The same text means nothing to do.
+//! Beside each lies a stamp: the text of what was asked for. The same text means nothing to do. (cargo-fuzz knows its own
+//! version.)
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use crate::machine::{Site, first_that_runs, runs};
 use crate::stage::{Job, Trouble, Verdict};
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
+const CARGO_FUZZ: &str = "0.13.2";
 /// The last virtualenv that can make an environment for Python 2.7.
 const VIRTUALENV: &str = "virtualenv==20.21.1";
 const PYTHON3: &[&str] = &["python3", "/usr/bin/python3"];
@@ -48,6 +51,32 @@ pub(crate) fn python(site: &Site) -> PathBuf {
 pub(crate) fn wstest(site: &Site) -> Option<PathBuf> {
     let ours = site.tools.join("autobahn/bin/wstest");
     [PathBuf::from("wstest"), ours].into_iter().find(|program| runs(program, &["--help"]))
+}
+
+/// cargo-fuzz, of a version of its own. Only the stage that needs it asks for it.
+pub(crate) fn cargo_fuzz(job: &mut Job<'_>) -> Verdict {
+    let folder = cargo_fuzz_folder(job.site);
+    let program = folder.join("bin/cargo-fuzz");
+    if runs(&program, &["--version"]) && version_of(&program).ends_with(CARGO_FUZZ) {
+        job.note("cargo-fuzz: all there");
+        return Ok(());
+    }
+    let arguments =
+        ["install", "cargo-fuzz", "--locked", "--force", "--version", CARGO_FUZZ, "--root"];
+    let mut cargo = job.site.cargo(&arguments);
+    cargo.arg(&folder);
+    job.must(cargo, LIMIT).map(|_| ())
+}
+
+fn version_of(program: &Path) -> String {
+    let output = Command::new(program).arg("--version").output();
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default()
+}
+
+pub(crate) fn cargo_fuzz_folder(site: &Site) -> PathBuf {
+    site.tools.join("cargo-fuzz")
 }
 
 pub(crate) fn clients_folder(site: &Site) -> PathBuf {

@@ -71,9 +71,19 @@ impl Site {
     }
 }
 
+/// How long each fuzz target runs.
+pub(crate) fn fuzz_seconds() -> u64 {
+    variable("STENTOR_FUZZ_SECONDS").and_then(|seconds| seconds.parse().ok()).unwrap_or(5)
+}
+
+/// Where programs are looked for.
+pub(crate) fn path() -> Vec<PathBuf> {
+    std::env::split_paths(&variable("PATH").unwrap_or_default()).collect()
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "the runner is told by its environment whether this is CI"
+    reason = "the runner is told by its environment whether this is CI, and how long to fuzz"
 )]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   tidy → fmt → clippy → unit → bare → behaviour → command ──▶ ┐
-//!                                                                ├─▶ a table, then `N passed, N failed`
+//!   loom → fuzz                                                  ├─▶ a table, then `N passed, N failed`
 //!   install ┬▶ syscalls                                           │
 //!           ├▶ node → python → chromium ──▶ autobahn-1 → -4 ──▶ ┘
 //!   build ──┘
@@ -16,6 +16,7 @@ mod apt;
 mod autobahn;
 mod cargo;
 mod clients;
+mod fuzz;
 mod install;
 mod machine;
 mod process;
@@ -36,6 +37,8 @@ const STAGES: &[Stage] = &[
     Stage::new("bare", "the library without features", &[], cargo::bare),
     Stage::new("behaviour", "real sockets, and every other test", &[], cargo::behaviour),
     Stage::new("command", "the stentor command", &[], cargo::command),
+    Stage::new("loom", "every order of the mailbox's steps", &[], cargo::loom),
+    Stage::new("fuzz", "each parser, from its seeds", &[], fuzz::fuzz),
     Stage::new("install", "what the stages below need", &[], install::install),
     Stage::new("syscalls", "what a delivery costs the kernel", &["install"], cargo::syscalls),
     Stage::new("build", "the optimised server", &[], cargo::build),

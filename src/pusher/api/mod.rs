@@ -17,6 +17,8 @@ mod info;
 mod routes;
 mod users;
 
+#[cfg(any(test, fuzzing))]
+pub use events::fuzz_events;
 pub(super) use gather::Gathers;
 
 use self::error::ApiError;

@@ -510,5 +510,83 @@ pub fn write_subscribe(
     out.extend_from_slice(b"}}");
 }
 
+/// For fuzzers: what is understood is JSON; written again, it is understood as the same; and whatever text stands for a
+/// channel, what we write of it is read again with that channel.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_messages(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    fuzz_server_messages(text);
+    let Ok(command) = Command::read(text) else { return };
+    assert!(serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(), "no JSON: {text}");
+    let mut again = Vec::new();
+    match &command {
+        Command::ClientEvent(event) => {
+            assert!(event.event.starts_with("client-"));
+            write_client_event(&mut again, &event.event, event.data, &event.channel, Some("\"7\""));
+        }
+        Command::SignIn(wish) => {
+            again.extend_from_slice(br#"{"event":"pusher:signin","data":{"auth":"#);
+            write_string(&mut again, wish.auth.as_deref().unwrap_or_default());
+            again.extend_from_slice(br#","user_data":"#);
+            write_string(&mut again, &wish.user_data);
+            again.extend_from_slice(b"}}");
+        }
+        Command::Subscribe(wish) => {
+            let (auth, channel_data) = (wish.auth.as_deref(), wish.channel_data.as_deref());
+            write_subscribe(&mut again, &wish.channel, auth, channel_data);
+        }
+        Command::Unsubscribe { channel } => {
+            again.extend_from_slice(br#"{"event":"pusher:unsubscribe","data":"#);
+            write_nested(&mut again, |data| {
+                data.raw(r#"{"channel":"#);
+                data.string(channel);
+                data.raw("}");
+            });
+            again.push(b'}');
+        }
+        Command::Ping => again.extend_from_slice(PING.as_bytes()),
+        Command::Other | Command::Pong => return,
+    }
+    let again = str::from_utf8(&again).unwrap_or_default();
+    assert_eq!(Command::read(again).map(|again| plain(&again)), Ok(plain(&command)), "{again}");
+}
+
+/// All of a command, with a missing `auth` as an empty one.
+#[cfg(any(test, fuzzing))]
+fn plain(command: &Command<'_>) -> (u8, Vec<String>) {
+    let text = |text: &Option<Cow<'_, str>>| format!("{text:?}");
+    let auth = |auth: &Option<Cow<'_, str>>| auth.as_deref().unwrap_or_default().to_owned();
+    match command {
+        Command::ClientEvent(ClientEvent { event, channel, data }) => (
+            0,
+            vec![event.to_string(), channel.to_string(), format!("{:?}", data.map(RawValue::get))],
+        ),
+        Command::Other => (1, vec![]),
+        Command::Ping => (2, vec![]),
+        Command::Pong => (3, vec![]),
+        Command::SignIn(wish) => (4, vec![auth(&wish.auth), wish.user_data.to_string()]),
+        Command::Subscribe(wish) => {
+            (5, vec![wish.channel.to_string(), auth(&wish.auth), text(&wish.channel_data)])
+        }
+        Command::Unsubscribe { channel } => (6, vec![channel.to_string()]),
+    }
+}
+
+/// The client's side: no text of a server's makes a panic, and what our own server says is read as it was meant.
+#[cfg(any(test, fuzzing))]
+fn fuzz_server_messages(text: &str) {
+    if let Ok(message) = ServerMessage::read(text) {
+        let _ = (message.established(), message.error());
+    }
+    let mut written = Vec::new();
+    write_existing_subscription(&mut written, text);
+    let written = str::from_utf8(&written).unwrap_or_default();
+    let read = ServerMessage::read(written);
+    assert!(read.is_ok(), "{written}");
+    let Ok(read) = read else { return };
+    assert_eq!(read.channel.as_deref(), Some(text));
+    assert!(read.error().is_ok_and(|error| error.message.ends_with(text)), "{written}");
+}
+
 #[cfg(test)]
 mod tests;

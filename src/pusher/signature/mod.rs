@@ -514,5 +514,47 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
     Some(digest)
 }
 
+/// For fuzzers: no query that nobody signed is believed, whatever is in it; what was signed is; and not once a byte of its
+/// path, its query or its body is another. The first two bytes choose which and how.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_queries(data: &[u8]) {
+    let Some((&[place, change], rest)) = data.split_first_chunk() else { return };
+    let credentials = Credentials { key: "app-key", secret: "app-secret" };
+    let clock = Clock { unix_seconds: 1_700_000_000, tolerance_seconds: 600 };
+    if let Ok(query) = str::from_utf8(rest) {
+        for spelling in [Spelling::Form, Spelling::Plus, Spelling::Raw] {
+            let parameters = Parameters::read(query, spelling);
+            assert!(parameters.pairs().len() <= query.split('&').count());
+        }
+        let request = SignedRequest { method: "GET", path: "/apps/1/channels", query, body: b"" };
+        assert!(request.verify(credentials, "", clock).is_err(), "{query}");
+    }
+    let cut = rest.len().min(usize::from(place));
+    let (path, body) = rest.split_at(cut);
+    let is_path = |byte: u8| byte.is_ascii_graphic() && !b"?#".contains(&byte);
+    let path = path.iter().copied().filter(|byte| is_path(*byte)).map(char::from);
+    let path: String = std::iter::once('/').chain(path).collect();
+    let query = signed_query(credentials, "POST", &path, body, clock.unix_seconds - 600);
+    let check = |path: &str, query: &str, body: &[u8]| {
+        SignedRequest { method: "POST", path, query, body }.verify(credentials, "", clock)
+    };
+    assert_eq!(check(&path, &query, body), Ok(()));
+    let flip = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let at = usize::from(change) % bytes.len().max(1);
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= 1 << (place & 3);
+        }
+        bytes
+    };
+    if !body.is_empty() {
+        assert!(check(&path, &query, &flip(body)).is_err());
+    }
+    let other = String::from_utf8_lossy(&flip(path.as_bytes())).into_owned();
+    assert!(check(&other, &query, body).is_err(), "{path} and {other}");
+    let other = String::from_utf8_lossy(&flip(query.as_bytes())).into_owned();
+    assert!(check(&path, &other, body).is_err(), "{query} and {other}");
+}
+
 #[cfg(test)]
 mod tests;

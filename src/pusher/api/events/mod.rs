@@ -300,5 +300,96 @@ impl Batch<'_> {
     }
 }
 
+/// For fuzzers: of whatever body, events that are taken keep the app's limits; written again they are the same; and what
+/// clients are sent of them is read as it was meant. The first byte chooses the shape.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_events(data: &[u8]) {
+    let Some((&first, body)) = data.split_first() else { return };
+    let shape = if first & 1 == 0 { Shape::Channels } else { Shape::Batch };
+    let app = App {
+        max_batch: 3,
+        max_channels_per_event: 4,
+        max_event_bytes: 64,
+        max_event_name: 8,
+        max_channel_name: 16,
+        any_channel_name: first & 2 != 0,
+        ..App::new("1", "app-key", "app-secret")
+    };
+    let Ok(batch) = Batch::read(shape, body, &app) else { return };
+    assert!((1..=app.max_batch).contains(&batch.events.len()));
+    for event in &batch.events {
+        assert!((1..=app.max_event_name).contains(&event.name.chars().count()));
+        assert!((1..=app.max_channels_per_event).contains(&event.channels.len()));
+        assert_eq!(event.channels.iter().collect::<HashSet<_>>().len(), event.channels.len());
+        assert!(event.data.bytes() <= app.max_event_bytes);
+        for channel in &event.channels {
+            assert_eq!(app.naming().check(channel), Ok(()));
+            let mut sent = Vec::new();
+            message::write_event(&mut sent, &event.name, event.data, channel);
+            let raw = message::data_of(&sent).unwrap_or_default();
+            let text = serde_json::from_str::<String>(raw).ok();
+            match event.data {
+                Data::Literal(literal) => assert_eq!(raw, literal),
+                Data::Value(value) => assert_eq!(text.as_deref(), Some(value)),
+            }
+            let read = message::ServerMessage::read(str::from_utf8(&sent).unwrap_or_default());
+            // Half of a surrogate pair is passed on to the letter; to our own client it is no text.
+            assert_eq!(read.is_ok(), text.is_some(), "{raw}");
+            if let Ok(read) = read {
+                assert_eq!((read.event, read.channel), (event.name.clone(), Some(channel.clone())));
+            }
+        }
+    }
+    let again = batch.written();
+    assert_eq!(Batch::read(shape, &again, &app).ok().as_ref(), Some(&batch));
+}
+
+#[cfg(any(test, fuzzing))]
+impl Batch<'_> {
+    /// The body that says the same.
+    fn written(&self) -> Vec<u8> {
+        let mut body = b"{".to_vec();
+        if let Some(key) = &self.key {
+            body.extend_from_slice(br#""idempotency_key":"#);
+            message::write_string(&mut body, key);
+            body.push(b',');
+        }
+        let events: Vec<_> = self.events.iter().map(Event::written).collect();
+        match self.shape {
+            Shape::Batch => {
+                body.extend(
+                    [br#""batch":[{"#, events.join(&b"},{"[..]).as_slice(), b"}]}"].concat(),
+                );
+            }
+            Shape::Channels => body.extend([events.concat().as_slice(), b"}"].concat()),
+        }
+        body
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl Event<'_> {
+    /// Its members.
+    fn written(&self) -> Vec<u8> {
+        let mut out = br#""name":"#.to_vec();
+        message::write_string(&mut out, &self.name);
+        let (Data::Literal(data) | Data::Value(data)) = self.data;
+        out.extend([br#","data":"#, data.as_bytes(), br#","channels":["#].concat());
+        for (index, channel) in self.channels.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"" } else { b"," });
+            message::write_string(&mut out, channel);
+        }
+        out.push(b']');
+        if let Some(except) = self.except {
+            out.extend_from_slice(format!(r#","socket_id":"{except}""#).as_bytes());
+        }
+        let Info { cache: _, subscribers, users } = self.info;
+        let subscribers = if subscribers { "subscription_count" } else { "" };
+        let users = if users { "user_count" } else { "" };
+        out.extend_from_slice(format!(r#","info":"{subscribers},{users}""#).as_bytes());
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests;

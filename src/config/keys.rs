@@ -122,6 +122,7 @@ pub const KEYS: &[Key] = &[
     Key::new("limits.in_flight_bytes", bytes(MIB, 64 * 1024 * MIB), "64 MiB"),
     Key::new("limits.read_buffer_bytes", bytes(4 * KIB, 64 * MIB), "512 KiB"),
     Key::new("limits.flush_slice", count(1, 1_000_000), "512"),
+    Key::new("limits.fanout_slice", count(1, 1_000_000), "64"),
     Key::new("limits.accept_slice", count(1, 1_000_000), "256"),
     Key::new("webhooks.queue", count(1, 10_000_000), "10000"),
     Key::new("webhooks.bytes", bytes(64 * KIB, 64 * 1024 * MIB), "64 MiB"),

@@ -264,6 +264,7 @@ impl Config {
             in_flight_bytes: size("limits.in_flight_bytes"),
             read_buffer_bytes: size("limits.read_buffer_bytes"),
             flush_slice: size("limits.flush_slice"),
+            fanout_slice: size("limits.fanout_slice"),
             accept_slice: size("limits.accept_slice"),
         }
     }

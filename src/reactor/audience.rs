@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use super::core::{Core, Local};
 use super::handler::{Outgoing, PublishError, SubscribeError};
+use super::rounds::{Numbers, Visit};
 use super::subscriptions::is_active;
 use crate::fanout::conn_id::{ConnId, SocketId};
 use crate::fanout::directory::{Directory, Keep};
@@ -15,6 +16,15 @@ use crate::fanout::mailbox::{self, Asked, Event, Post, TopicName};
 use crate::fanout::topics::{Entry, Subscribed, TopicId};
 use crate::metrics::Counter;
 use crate::ws::Prepared;
+
+/// What becomes of the events that a connection lacks when it leaves their topic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lacking {
+    /// Nothing may follow what it was sent: it is gone, or its close frame is written, or it has missed something.
+    Dropped,
+    /// They were published while it was on the topic: it is sent them first.
+    Sent,
+}
 
 /// Where posts of this core go: to itself, or to another.
 struct Route<'c, D: Directory> {
@@ -188,10 +198,15 @@ impl<D: Directory> Core<D> {
         match self.subscription(conn, topic) {
             Some((entry, position)) if position == awaited => {
                 let position = self.topics.activate(topic, entry);
+                self.rounds.join(topic);
                 self.subscriptions.place(&mut self.slots, entry, position);
                 true
             }
-            Some((_, position)) if is_active(position) => true,
+            Some((entry, position)) if is_active(position) => {
+                // What it is told now speaks of what it must have heard by then.
+                self.catch_up(topic, entry, position);
+                true
+            }
             // It waits for something else: it left and came back, or attended again.
             Some(_) => false,
             None => {
@@ -208,28 +223,34 @@ impl<D: Directory> Core<D> {
         }
         let held = &mut self.slots[conn.slot() as usize].held;
         let Some(position) = self.subscriptions.remove(held, topic) else { return false };
-        self.leave(conn, topic, position);
+        self.leave(conn, topic, position, Lacking::Sent);
         true
     }
 
     /// Takes the connection off all its topics.
-    pub(crate) fn leave_all(&mut self, conn: ConnId) {
+    pub(crate) fn leave_all(&mut self, conn: ConnId, lacking: Lacking) {
         while let Some(slot) = self.slots.get_mut(conn.slot() as usize)
             && let Some((topic, position)) = self.subscriptions.pop(&mut slot.held)
         {
-            self.leave(conn, topic, position);
+            self.leave(conn, topic, position, lacking);
         }
     }
 
-    fn leave(&mut self, conn: ConnId, topic: TopicId, position: u32) {
+    fn leave(&mut self, conn: ConnId, topic: TopicId, position: u32, lacking: Lacking) {
         let name = self.topics.name(topic).clone();
         if self.topics.is_attended(topic) {
             self.post_home(&name, |topic, _| Post::Depart { topic, conn });
         }
         let must_leave = if is_active(position) {
+            if lacking == Lacking::Sent {
+                self.catch_up(topic, conn.slot(), position);
+            }
             let left = self.topics.leave(topic, position);
+            self.rounds.leave(topic, position as usize);
             if let Some(moved) = left.moved {
                 self.subscriptions.place(&mut self.slots, moved, position);
+                // The round may have passed its new place already.
+                self.catch_up(topic, moved, position);
             }
             left.must_leave
         } else {
@@ -319,7 +340,7 @@ impl<D: Directory> Core<D> {
         None
     }
 
-    /// Puts an event into the chain of every subscriber on this core.
+    /// Sends an event to every subscriber on this core: into the chains of few, on its round to many.
     pub(crate) fn deliver(&mut self, topic: &str, frame: Prepared, except: Option<SocketId>) {
         let Some(topic) = self.topics.find(topic) else { return };
         let except = except.and_then(|except| {
@@ -328,6 +349,10 @@ impl<D: Directory> Core<D> {
         });
         let entries = self.topics.subscribers(topic);
         if entries.is_empty() {
+            return;
+        }
+        if entries.len() > self.options.fanout_slice || self.rounds.has(topic) {
+            self.rounds.publish(topic, entries.len(), frame, except);
             return;
         }
         let frame = self.chains.share(frame);
@@ -339,7 +364,33 @@ impl<D: Directory> Core<D> {
                 deliveries += 1;
             }
         }
-        self.counters().add(Counter::Deliveries, deliveries);
+        self.count_deliveries(deliveries);
+    }
+
+    /// Puts what the subscriber at that position still lacks of the topic's round into its chain.
+    fn catch_up(&mut self, topic: TopicId, entry: Entry, position: u32) {
+        if !self.rounds.has(topic) {
+            return;
+        }
+        let slot = self.subscriptions.slot(entry);
+        let Some((visit, numbers)) = self.rounds.catch_up(topic, position as usize) else { return };
+        self.append_round(visit, &numbers, slot);
+    }
+
+    /// Puts events of a round into a connection's chain, one by one.
+    pub(crate) fn append_round(&mut self, visit: Visit, numbers: &Numbers, slot: u32) {
+        let (chains, chain) = (&mut self.chains, &mut self.slots[slot as usize].chain);
+        let mut deliveries = 0;
+        for frame in self.rounds.frames(visit, numbers, slot) {
+            let frame = chains.share(frame.clone());
+            chains.append(slot, chain, frame);
+            deliveries += 1;
+        }
+        self.count_deliveries(deliveries);
+    }
+
+    pub(crate) fn count_deliveries(&self, deliveries: u32) {
+        self.counters().add(Counter::Deliveries, u64::from(deliveries));
     }
 
     /// Tells the homes how many subscribers the topics have here, where that has changed in this turn.

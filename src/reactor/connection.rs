@@ -12,6 +12,7 @@
 
 use std::io;
 
+use super::audience::Lacking;
 use super::handler::{ConnError, Handler, Upgrade};
 use super::shard::Shard;
 use super::slots::{Phase, Slot, Standing};
@@ -54,7 +55,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         }
         let held = self.held.len();
         for _ in 0..READ_SLICE.min(self.core.ready.len()) {
-            if self.core.chains.is_heavy() {
+            if self.core.is_heavy() {
                 break;
             }
             let Some(slot) = self.core.ready.pop_front() else { break };
@@ -336,7 +337,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                     self.core.count(Counter::WsMessages);
                     self.call(conn, None, |handler, conn| handler.on_message(conn, message));
                     // The messages of one read may each be an event for everybody here.
-                    if self.core.chains.is_heavy() {
+                    if self.core.is_heavy() {
                         self.flush();
                     }
                 }
@@ -367,7 +368,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     /// The peer broke the rules. The handler may say something first; then our close frame follows, and the end.
     pub(super) fn fail_ws(&mut self, conn: ConnId, error: ws::ProtocolError, was_open: bool) {
         self.core.count(Counter::WsErrors);
-        self.core.leave_all(conn);
+        self.core.leave_all(conn, Lacking::Dropped);
         let close_frame = std::mem::take(&mut self.scratch);
         let is_closed_by_handler = self.last_words(conn, &ConnError::Ws(error), was_open);
         self.scratch = close_frame;
@@ -455,7 +456,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             return;
         };
         self.core.count(Counter::SlowConsumers);
-        self.core.leave_all(conn);
+        self.core.leave_all(conn, Lacking::Dropped);
         if let Some(side) = self.core.side(conn.slot()) {
             side.outbox.keep_begun();
         }

@@ -11,10 +11,12 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::audience::Lacking;
 use super::chains::Chains;
 use super::entropy::Entropy;
 use super::handler::Outgoing;
 use super::options::Options;
+use super::rounds::Rounds;
 use super::slots::{NO_SIDE, Phase, Side, Slot};
 use super::subscriptions::Subscriptions;
 use super::timers::Timers;
@@ -54,6 +56,7 @@ pub(crate) struct Core<D: Directory> {
     pub(crate) sides: Slab<Side>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) chains: Chains,
+    pub(crate) rounds: Rounds,
     pub(crate) topics: Topics,
     pub(crate) home: Home<D>,
     pub(crate) outgoing: mailbox::Outgoing<D>,
@@ -90,6 +93,7 @@ impl<D: Directory> Core<D> {
             sides: Slab::new(),
             subscriptions: Subscriptions::default(),
             chains: Chains::default(),
+            rounds: Rounds::default(),
             topics: Topics::default(),
             home: Home::new(parts.directory),
             outgoing: parts.outgoing,
@@ -208,6 +212,16 @@ impl<D: Directory> Core<D> {
 
     // ── sending ──
 
+    /// Whether so much is to be sent that it should be before more comes.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.chains.is_heavy() || self.rounds.is_heavy()
+    }
+
+    /// Whether anything is still to be sent that no event will tell of.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.chains.is_empty() || !self.rounds.is_empty()
+    }
+
     /// Appends bytes to the connection's chain, as they are.
     pub(crate) fn append(&mut self, slot: u32, bytes: &[u8]) {
         let kept = &mut self.slots[slot as usize];
@@ -254,7 +268,7 @@ impl<D: Directory> Core<D> {
         if !self.slot(conn).is_some_and(Slot::is_sendable) {
             return;
         }
-        self.leave_all(conn);
+        self.leave_all(conn, Lacking::Sent);
         let kept = &mut self.slots[slot as usize];
         let ws = &mut kept.ws;
         self.chains.append_own(slot, &mut kept.chain, |bytes| {

@@ -1,4 +1,5 @@
-//! ⑨ The only place that writes. Each chain of the turn becomes one `send`, or one `writev`.
+//! ⑨ The only place that writes. Each chain of the turn becomes one `send`, or one `writev`; then the rounds go on by
+//! a slice, one `send` for each subscriber.
 //!
 //! ```text
 //! chain A → B → own ──▶ socket takes all                       done, nothing on the heap
@@ -11,6 +12,7 @@ use std::io::{self, IoSlice};
 use super::chains::{Chain, Chains, Frame};
 use super::handler::Handler;
 use super::outbox::{MOST_PIECES, Outbox};
+use super::rounds::Visit;
 use super::shard::Shard;
 use super::slots::Phase;
 use super::stream::Stream;
@@ -22,13 +24,57 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     pub(crate) fn flush(&mut self) -> bool {
         let mut budget = self.core.options.flush_slice.max(1);
         while budget > 0 || self.core.chains.is_heavy() {
-            let Some(slot) = self.core.chains.next_due() else { return false };
+            let Some(slot) = self.core.chains.next_due() else { break };
             budget = budget.saturating_sub(1);
             if let Some(conn) = self.core.id_of(slot) {
                 self.flush_chain(conn);
             }
         }
-        !self.core.chains.is_empty()
+        self.flush_rounds();
+        self.core.has_unsent()
+    }
+
+    /// Goes on with the rounds, by one slice.
+    fn flush_rounds(&mut self) {
+        let mut budget = self.core.options.fanout_slice.max(1);
+        while budget > 0 || self.core.rounds.is_heavy() {
+            let Some(visit) = self.core.rounds.next() else { return };
+            budget = budget.saturating_sub(1);
+            self.visit(visit);
+        }
+        self.core.rounds.rotate();
+    }
+
+    /// Sends a subscriber what it lacks: in one piece, unless its socket or something of its own is in the way.
+    fn visit(&mut self, visit: Visit) {
+        let entry = self.core.topics.subscribers(visit.topic)[visit.position];
+        let slot = self.core.subscriptions.slot(entry);
+        let numbers = self.core.rounds.take(visit);
+        let Some(conn) = self.core.id_of(slot) else { return };
+        let Some(Some(stream)) = self.streams.get_mut(slot as usize) else { return };
+        let kept = &self.core.slots[slot as usize];
+        let mut begun = None;
+        if kept.chain.is_empty()
+            && !kept.has_outbox
+            && let Some(bytes) = self.core.rounds.joined(visit, &numbers, slot)
+        {
+            match retry(|| stream.write(bytes)) {
+                Ok(written) if written == bytes.len() => {
+                    return self.core.count_deliveries(numbers.end.wrapping_sub(numbers.start));
+                }
+                Ok(written) => begun = Some(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => begun = Some(0),
+                Err(error) => return self.fail_io(conn, error),
+            }
+        }
+        self.core.append_round(visit, &numbers, slot);
+        match begun {
+            None => self.flush_chain(conn),
+            Some(written) => {
+                let chain = std::mem::take(&mut self.core.slots[slot as usize].chain);
+                self.queue_rest(conn, chain, written);
+            }
+        }
     }
 
     fn flush_chain(&mut self, conn: ConnId) {

@@ -12,6 +12,7 @@
 //!                    ├─ slots.rs           64 bytes for each connection
 //!                    ├─ subscriptions.rs   which topics a connection is on
 //!                    ├─ chains.rs          what this turn sends, and to whom
+//!                    ├─ rounds.rs          what goes round a large audience, slice by slice
 //!                    ├─ outbox.rs          what a socket did not take
 //!                    ├─ timers.rs          a sweep for silence, a heap for deadlines
 //!                    ├─ lateness.rs        who takes too long, judged by what was read
@@ -32,6 +33,7 @@ pub(crate) mod listener;
 pub mod options;
 mod outbox;
 mod review;
+mod rounds;
 pub(crate) mod shard;
 pub mod simulation;
 mod slots;

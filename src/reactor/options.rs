@@ -70,6 +70,9 @@ pub struct Options {
     pub read_buffer_bytes: usize,
     /// How many connections one turn sends to before it looks at the sockets again.
     pub flush_slice: usize,
+    /// How many of an event's subscribers one turn sends to. An event for more of them on one core goes round in slices of
+    /// that many, each of which gets all that was published since its last.
+    pub fanout_slice: usize,
     /// How many connections one turn accepts.
     pub accept_slice: usize,
 }
@@ -106,6 +109,7 @@ impl Default for Options {
             in_flight_bytes: 64 * 1024 * 1024,
             read_buffer_bytes: 512 * 1024,
             flush_slice: 512,
+            fanout_slice: 64,
             accept_slice: 256,
         }
     }

@@ -51,7 +51,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         for _ in 0..REVIEW_SLICE.min(self.review.left) {
             // What is said to each may be long; and whoever must go leaves its topics, whose homes must have room to
             // hear it.
-            if self.core.chains.is_heavy() || self.core.outgoing.is_waiting() {
+            if self.core.is_heavy() || self.core.outgoing.is_waiting() {
                 break;
             }
             let slot = self.review.next;

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use super::audience::Lacking;
 use super::core::{Core, Local, Now, Parts};
 use super::ending::Ending;
 use super::handler::{Conn, Handler};
@@ -323,7 +324,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     fn take_posts(&mut self) {
         for _ in 0..MAIL_SLICE {
             // Each post may be an event for everybody here.
-            if self.core.chains.is_heavy() {
+            if self.core.is_heavy() {
                 return;
             }
             let Some(post) = self.mailbox.next() else { break };
@@ -333,7 +334,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             self.settle();
         }
         for _ in 0..MAIL_SLICE {
-            if self.core.chains.is_heavy() {
+            if self.core.is_heavy() {
                 return;
             }
             let Some(event) = self.letters.next() else { break };
@@ -388,7 +389,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         // While a post finds no room, nobody is read or reviewed: that would only add to it.
         let is_resting = self.core.outgoing.is_waiting();
         let has_work = !self.core.ready.is_empty() || self.is_reviewing();
-        !self.core.chains.is_empty() || (has_work && !is_resting)
+        self.core.has_unsent() || (has_work && !is_resting)
     }
 
     /// When the core must look again by itself.
@@ -459,7 +460,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         let Some(slot) = self.core.slot_mut(conn).filter(|slot| slot.is_open()) else { return };
         let standing = std::mem::replace(&mut slot.standing, Standing::Out);
         slot.phase = Phase::Ending;
-        self.core.leave_all(conn);
+        self.core.leave_all(conn, Lacking::Dropped);
         self.call(conn, None, |handler, conn| handler.on_close(conn, frame));
         if standing == Standing::Leaving {
             self.note_left();

@@ -142,6 +142,7 @@ impl Party {
             mailbox_posts: case.mailbox_posts,
             read_buffer_bytes: case.read_buffer_bytes,
             flush_slice: case.flush_slice,
+            fanout_slice: case.flush_slice,
             ..Options::default()
         };
         let mut app = App::new("1", "key", "secret");

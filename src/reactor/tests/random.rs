@@ -138,6 +138,7 @@ impl Party {
             cores,
             outbox_bytes: 2_000,
             flush_slice: 1 + random.below(3),
+            fanout_slice: 1 + random.below(3),
             mailbox_posts: 1 + random.below(6),
             read_buffer_bytes: 16 + random.below(100),
             ..Options::default()

@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 use clap::Parser as _;
 use stentor::pusher::{App, Apps, Directory, Options, Pusher};
-use stentor::{Conn, Handler, Message, Server, Stopper};
+use stentor::{Conn, Handler, Message, Request, Response, Server, Stopper, Upgrade};
 
 use load::arguments::Arguments;
 use load::clock::{Schedule, date};
@@ -37,7 +37,11 @@ impl Running {
     }
 
     fn pusher() -> Self {
-        let apps = Arc::new(Apps::new(vec![App::new("1", "app-key", "app-secret")]).unwrap());
+        Self::pusher_of(App::new("1", "app-key", "app-secret"))
+    }
+
+    fn pusher_of(app: App) -> Self {
+        let apps = Arc::new(Apps::new(vec![app]).unwrap());
         let options = Arc::new(Options::default());
         Self::start(|server| {
             let make = move |_core| {
@@ -136,6 +140,62 @@ impl Handler for Room {
     }
 }
 
+/// A room for all, and another path where each hears only itself; it is unfair as it was told.
+struct House {
+    unfair: Unfair,
+    came: usize,
+    spoken: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Unfair {
+    Not,
+    /// Every seventh who comes is refused once thirty have come.
+    Refuses,
+    /// Every fifth in the room misses every tenth message.
+    LeavesOut,
+}
+
+/// Who came by the other path.
+const ECHO: u32 = 1;
+
+impl House {
+    fn new(unfair: Unfair) -> Self {
+        Self { unfair, came: 0, spoken: 0 }
+    }
+}
+
+impl Handler for House {
+    fn on_upgrade(&mut self, _request: &Request<'_>) -> Upgrade {
+        self.came += 1;
+        let is_refused = self.came > 30 && self.came.is_multiple_of(7);
+        if self.unfair == Unfair::Refuses && is_refused {
+            return Upgrade::Refuse(Response::text(503, "full"));
+        }
+        Upgrade::accept()
+    }
+
+    fn on_open(&mut self, conn: &mut Conn<'_>) {
+        if conn.upgrade().is_some_and(|request| request.path() == "/echo") {
+            return conn.set_tag(ECHO);
+        }
+        let is_fifth = self.unfair == Unfair::LeavesOut && self.came.is_multiple_of(5);
+        conn.subscribe(if is_fifth { "fifth" } else { "room" }).unwrap();
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: Message<'_>) {
+        let text = message.text().unwrap_or_default().to_owned();
+        if conn.tag() == ECHO {
+            return conn.send(text);
+        }
+        self.spoken += 1;
+        if !self.spoken.is_multiple_of(10) {
+            conn.publish("fifth", text.clone()).unwrap();
+        }
+        conn.publish("room", text).unwrap();
+    }
+}
+
 fn check_echo(tenth: Tenth) -> Faults {
     let server = Running::plain(move || Echo::new(tenth));
     server
@@ -170,6 +230,72 @@ fn honest_servers_pass_every_scenario() {
         assert_eq!(report.faults, Faults::default());
         assert_eq!(figure(&report, "connections"), 100.0, "{}", report.table());
     }
+}
+
+#[test]
+fn bystanders_are_answered_while_fanouts_run() {
+    let house = Running::plain(|| House::new(Unfair::LeavesOut));
+    let brief = "--connections 30 --few 4 --rate 100 --seconds 1 --warm-up 1";
+    let echo = format!("{brief} --echo ws://{}/echo", house.address);
+    for (server, kind, more) in [
+        (&Running::plain(|| House::new(Unfair::Not)), "plain", true),
+        (&Running::pusher(), "pusher", false),
+    ] {
+        let echo = format!("{brief} --threads 2 --echo ws://{}/echo", server.address);
+        let more = if more { &echo } else { brief };
+        let report = server.load("bystanders", kind, more);
+        assert_eq!(report.faults, Faults::default(), "{}", report.table());
+        assert!(figure(&report, "questions") >= 90.0, "{}", report.table());
+        assert!(figure(&report, "fan-outs") >= 10.0, "{}", report.table());
+        assert!(figure(&report, "fan-out, to the last p50") > 0.0, "{}", report.table());
+    }
+    assert!(house.load("bystanders", "plain", &echo).faults.missing > 0);
+    let error = load_at(house.address, "bystanders", "plain", brief).unwrap_err().to_string();
+    assert!(error.contains("--echo URL"), "{error}");
+}
+
+#[test]
+fn slow_ones_are_closed_or_hear_all() {
+    let brief =
+        "--connections 10 --slow 2 --rounds 1 --rate 100 --pipeline 9 --seconds 3 --warm-up 0";
+    let mut app = App::new("1", "app-key", "app-secret");
+    app.max_outbox_bytes = 128 * 1024;
+    let server = Running::pusher_of(app);
+    // How many the kernel's own buffers keep alive is its own business.
+    for (size, closed) in [(128, 0.0..=0.0), (16_384, 1.0..=2.0)] {
+        let report = server.load("slow", "pusher", &format!("{brief} --size {size}"));
+        assert_eq!(report.faults, Faults::default(), "{}", report.table());
+        let were_closed = figure(&report, "slow ones that were closed");
+        assert!(closed.contains(&were_closed), "{}", report.table());
+    }
+    let house = Running::plain(|| House::new(Unfair::Not));
+    let report = house.load("slow", "plain", &format!("{brief} --threads 2"));
+    assert_eq!(report.faults, Faults::default(), "{}", report.table());
+    let house = Running::plain(|| House::new(Unfair::LeavesOut));
+    assert!(house.load("slow", "plain", brief).faults.missing > 0);
+}
+
+#[test]
+fn herd_comes_back_and_those_who_are_refused_try_again() {
+    let brief = "--connections 50 --stay 5 --rate 50 --seconds 1 --warm-up 0";
+    let report = Running::pusher().load("herd", "pusher", &format!("{brief} --threads 2"));
+    assert_eq!(report.faults, Faults::default(), "{}", report.table());
+    assert_eq!(figure(&report, "tries that failed"), 0.0, "{}", report.table());
+    assert!(figure(&report, "until all were subscribed again") > 0.0);
+    let house = Running::plain(|| House::new(Unfair::Refuses));
+    let apart = |house: &Running| format!("--apart ws://{}/echo", house.address);
+    let more = format!("--connections 25 --stay 5 --rate 50 --seconds 1 {}", apart(&house));
+    let report = house.load("herd", "plain", &more);
+    assert_eq!(report.faults, Faults::default(), "{}", report.table());
+    // Numbers 35, 42, 49 of 25 who come again; then 56 of those three.
+    assert_eq!(figure(&report, "tries that failed"), 4.0, "{}", report.table());
+    assert_eq!(figure(&report, "clients that needed a second try"), 3.0, "{}", report.table());
+    assert_eq!(figure(&report, "clients that needed a third try"), 1.0, "{}", report.table());
+    let house = Running::plain(|| House::new(Unfair::LeavesOut));
+    let more = format!("{brief} {}", apart(&house));
+    assert!(house.load("herd", "plain", &more).faults.missing > 0);
+    let error = load_at(house.address, "herd", "plain", brief).unwrap_err().to_string();
+    assert!(error.contains("--apart URL"), "{error}");
 }
 
 /// Answers every connection with the same octets, as a bare loop does, one client after the other.

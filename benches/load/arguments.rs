@@ -14,6 +14,9 @@ Examples (after `cargo bench --bench load --`):
   echo   --plain ws://127.0.0.1:9001 --connections 100 --depth 16
   churn  --pusher ws://127.0.0.1:8080 --rate 500 --seconds 10 --record churn
   connect --pusher ws://127.0.0.1:8080 --pid 4711 --connections 10000 --rounds 3
+  bystanders --pusher ws://127.0.0.1:8080 --pid 4711
+  slow   --pusher ws://127.0.0.1:8080 --pid 4711 --connections 10000 --slow 100
+  herd   --pusher ws://127.0.0.1:8080 --pid 4711 --connections 15000 --stay 1000
 
 Latencies count from the moment an event was due, not from when there was time to send it. Every delivery is checked: one
 that is missing, repeated, out of order or garbled fails the run with exit code 1, and nothing is recorded.";
@@ -38,6 +41,12 @@ pub(crate) enum Scenario {
     Churn(Churn),
     /// Connections that come as fast as they are taken, and stay: how many a processor second subscribes
     Connect(Connect),
+    /// A few that ask while one event goes to many: how long they wait for it
+    Bystanders(Bystanders),
+    /// Subscribers of whom some do not read: what the others notice, and what the server keeps
+    Slow(Slow),
+    /// All are cut off and come back at once: how soon they are subscribed, and what those notice who stayed
+    Herd(Herd),
 }
 
 impl Scenario {
@@ -47,7 +56,10 @@ impl Scenario {
             | Self::Fanout(Fanout { shared, .. })
             | Self::Echo(Echo { shared, .. })
             | Self::Churn(Churn { shared, .. })
-            | Self::Connect(Connect { shared, .. }) => shared,
+            | Self::Connect(Connect { shared, .. })
+            | Self::Bystanders(Bystanders { shared, .. })
+            | Self::Slow(Slow { shared, .. })
+            | Self::Herd(Herd { shared, .. }) => shared,
         }
     }
 
@@ -59,6 +71,9 @@ impl Scenario {
             Self::Echo(echo) => echo.connections,
             Self::Churn(churn) => churn.most_at_once,
             Self::Connect(connect) => connect.connections + 1,
+            Self::Bystanders(bystanders) => bystanders.connections + bystanders.few + 1,
+            Self::Slow(slow) => slow.connections + 1,
+            Self::Herd(herd) => herd.connections + herd.stay + 2,
         }
     }
 }
@@ -234,6 +249,91 @@ pub(crate) struct Connect {
     /// The server answers all with the same octets, and publishes nothing: do not ask it to prove that it subscribed anyone
     #[arg(long)]
     pub(crate) canned: bool,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Bystanders {
+    /// Subscribers, to whom one fan-out follows the other
+    #[arg(long, value_name = "N", default_value_t = 15_000)]
+    pub(crate) connections: usize,
+    /// Bystanders: they send `pusher:ping`, or to a plain server messages that come back
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) few: usize,
+    /// What they send per second, all together
+    #[arg(long, value_name = "N", default_value_t = 1_000.0)]
+    pub(crate) rate: f64,
+    /// Bytes of an event's data, and of a plain server's echoes
+    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = size)]
+    pub(crate) size: usize,
+    /// Where a plain server sends messages back to their sender, as ws://127.0.0.1:PORT/PATH
+    #[arg(long, value_name = "URL")]
+    pub(crate) echo: Option<String>,
+    /// A plain server that does not send a message back to its sender
+    #[arg(long)]
+    pub(crate) sender_excluded: bool,
+    #[command(flatten)]
+    pub(crate) time: Time,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Slow {
+    /// Subscribers
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) connections: usize,
+    /// How many of them stop reading for a part of the time
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) slow: usize,
+    /// How often first all read and then some do not, for the measured time each
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: u32,
+    /// Events per second
+    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    pub(crate) rate: f64,
+    /// Requests that may be unanswered on the publisher's connection
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) pipeline: usize,
+    /// Bytes of an event's data
+    #[arg(long, value_name = "BYTES", default_value_t = 4_096, value_parser = size)]
+    pub(crate) size: usize,
+    /// A plain server that does not send a message back to its sender
+    #[arg(long)]
+    pub(crate) sender_excluded: bool,
+    #[command(flatten)]
+    pub(crate) time: Time,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Herd {
+    /// Clients that are cut off and come back; on a Pusher server to a private channel
+    #[arg(long, value_name = "N", default_value_t = 15_000)]
+    pub(crate) connections: usize,
+    /// Subscribers that stay
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(crate) stay: usize,
+    /// Events per second to those who stay
+    #[arg(long, value_name = "N", default_value_t = 20.0)]
+    pub(crate) rate: f64,
+    /// Requests that may be unanswered on the publisher's connection
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) pipeline: usize,
+    /// Bytes of an event's data
+    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = size)]
+    pub(crate) size: usize,
+    /// Where the herd connects to a plain server, as ws://127.0.0.1:PORT/PATH: who comes there is not in the room of those who stay
+    #[arg(long, value_name = "URL")]
+    pub(crate) apart: Option<String>,
+    /// A plain server that does not send a message back to its sender
+    #[arg(long)]
+    pub(crate) sender_excluded: bool,
+    #[command(flatten)]
+    pub(crate) time: Time,
     #[command(flatten)]
     pub(crate) shared: Shared,
 }

@@ -31,6 +31,8 @@ const MOST_OPENING: usize = 100;
 /// for a free one takes longer than the last.
 const CLIENTS_PER_ADDRESS: usize = 12_000;
 
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
 /// epoll counts in milliseconds and rounds up: so near to the time, the loop spins.
@@ -40,7 +42,19 @@ const SPIN: Nanos = 1_500_000;
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(10);
 
 /// After so much silence, what has not come will not come.
-const PATIENCE: Nanos = 3 * NANOS_PER_SECOND;
+pub(crate) const PATIENCE: Nanos = 3 * NANOS_PER_SECOND;
+
+/// A narrow pipe holds as much as that of a device at the other end of a real network: the segments of an Ethernet, and a small buffer
+/// to receive in. Loopback's would take megabytes before a server notices that nobody reads.
+const NARROW_SEGMENT_BYTES: u32 = 1_460;
+const NARROW_BUFFER_BYTES: usize = 64 * 1024;
+
+/// What the sockets of clients are like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pipe {
+    Narrow,
+    Wide,
+}
 
 /// What one thread plays in a scenario. Clients are known by their number.
 pub(crate) trait Part {
@@ -73,6 +87,8 @@ pub(crate) struct Crowd {
     heard: u64,
     /// How many connections may be under way at once.
     pub(crate) most_opening: usize,
+    /// What the next ones' sockets are like.
+    pub(crate) pipe: Pipe,
     /// How many addresses clients come from in turn, however few they are.
     pub(crate) least_addresses: usize,
     /// Which thread this is, of how many.
@@ -101,6 +117,7 @@ impl Crowd {
             first_loss: None,
             heard: 0,
             most_opening: MOST_OPENING,
+            pipe: Pipe::Wide,
             least_addresses: 1,
             index,
             threads,
@@ -109,6 +126,16 @@ impl Crowd {
 
     pub(crate) fn len(&self) -> usize {
         self.clients.len()
+    }
+
+    /// Events of sockets ever.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// Hears so few sockets in a turn.
+    pub(crate) fn hear_at_most(&mut self, few: usize) {
+        self.events = Events::with_capacity(few);
     }
 
     /// This thread's share of so many.
@@ -124,11 +151,10 @@ impl Crowd {
     /// Begins a connection; the number it gets is the lowest that is free.
     pub(crate) fn open(&mut self, channel: Option<Box<str>>) -> io::Result<usize> {
         let source = self.source();
-        let mut stream = connect(self.target.address, source)?;
+        let mut stream = connect(self.target.address, source, self.pipe)?;
         let entry = self.clients.vacant_entry();
         let id = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(id), interest)?;
+        self.poll.registry().register(&mut stream, Token(id), INTEREST)?;
         entry.insert(Client::new(stream, &self.target, channel)?);
         self.opened += 1;
         Ok(id)
@@ -189,6 +215,24 @@ impl Crowd {
         }
     }
 
+    /// From now on nobody reads what this client is sent.
+    pub(crate) fn stop_reading(&mut self, id: usize) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(id) else { return Ok(()) };
+        self.poll.registry().deregister(&mut client.stream)
+    }
+
+    pub(crate) fn read_on(&mut self, id: usize) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(id) else { return Ok(()) };
+        self.poll.registry().register(&mut client.stream, Token(id), INTEREST)
+    }
+
+    /// Cuts one client off, with a reset. Nobody is told.
+    pub(crate) fn cut(&mut self, id: usize) -> io::Result<()> {
+        let Some(client) = self.clients.try_remove(id) else { return Ok(()) };
+        self.ready -= usize::from(client.was_ready());
+        SockRef::from(&client.stream).set_linger(Some(Duration::ZERO))
+    }
+
     /// Cuts every client off, as a proxy does that dies: with a reset, and without a word. Nobody is told. The publisher goes, too.
     pub(crate) fn cut_all(&mut self) -> io::Result<()> {
         for (_, client) in &self.clients {
@@ -218,9 +262,7 @@ impl Crowd {
 
     /// Waits for sockets until that time at most, and lets the part hear what they say.
     pub(crate) fn turn_until(&mut self, due: Nanos, part: &mut dyn Part) -> io::Result<()> {
-        let left = due.saturating_sub(self.clock.now());
-        let wait = if left <= SPIN { Duration::ZERO } else { Duration::from_nanos(left - SPIN) };
-        self.turn(wait.min(LONGEST_WAIT), part)
+        self.turn(wait_until(due, self.clock.now()), part)
     }
 
     pub(crate) fn turn(&mut self, wait: Duration, part: &mut dyn Part) -> io::Result<()> {
@@ -270,26 +312,32 @@ impl Crowd {
 }
 
 /// Begins to connect, from an address of ours if one is given.
-fn connect(to: SocketAddr, from: Option<Ipv4Addr>) -> io::Result<mio::net::TcpStream> {
-    let stream = match from {
-        None => mio::net::TcpStream::connect(to)?,
-        Some(from) => {
-            let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&SocketAddr::new(IpAddr::V4(from), 0).into())?;
-            match socket.connect(&to.into()) {
-                Err(error)
-                    if error.raw_os_error()
-                        != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
-                {
-                    return Err(error);
-                }
-                _ => mio::net::TcpStream::from_std(socket.into()),
-            }
+fn connect(to: SocketAddr, from: Option<Ipv4Addr>, pipe: Pipe) -> io::Result<mio::net::TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if pipe == Pipe::Narrow {
+        socket.set_tcp_mss(NARROW_SEGMENT_BYTES)?;
+        socket.set_recv_buffer_size(NARROW_BUFFER_BYTES)?;
+    }
+    if let Some(from) = from {
+        socket.bind(&SocketAddr::new(IpAddr::V4(from), 0).into())?;
+    }
+    match socket.connect(&to.into()) {
+        Err(error)
+            if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
+        {
+            Err(error)
         }
-    };
-    stream.set_nodelay(true)?;
-    Ok(stream)
+        _ => Ok(mio::net::TcpStream::from_std(socket.into())),
+    }
+}
+
+/// How long to wait for what is due then.
+pub(crate) fn wait_until(due: Nanos, now: Nanos) -> Duration {
+    let left = due.saturating_sub(now);
+    let wait = if left <= SPIN { Duration::ZERO } else { Duration::from_nanos(left - SPIN) };
+    wait.min(LONGEST_WAIT)
 }
 
 /// So many seconds from then.

@@ -16,6 +16,7 @@ use super::process::Sample;
 use super::report::{Report, Unit, Work};
 use super::run::{Context, with_threads};
 use super::tally::{Faults, Latencies, Order};
+use super::target::Target;
 
 /// One connection's conversation.
 #[derive(Default)]
@@ -29,21 +30,68 @@ struct Talk {
 }
 
 /// One thread's conversations.
-struct Talks {
+pub(crate) struct Talks {
     talks: Vec<Talk>,
     payloads: Payloads,
     kind: MessageKind,
     is_pusher: bool,
+    /// Messages that may be under way on a connection.
     depth: usize,
-    latencies: Latencies,
-    faults: Faults,
-    is_measuring: bool,
+    pub(crate) latencies: Latencies,
+    /// How late messages went out that did not wait for another: what the generator itself adds.
+    pub(crate) lag: Latencies,
+    pub(crate) faults: Faults,
+    pub(crate) is_measuring: bool,
     /// Whether an echo is answered with the next message.
     goes_on: bool,
     scratch: Vec<u8>,
 }
 
 impl Talks {
+    pub(crate) fn new(count: usize, size: usize, target: &Target) -> Self {
+        Self {
+            talks: (0..count).map(|_| Talk::default()).collect(),
+            payloads: Payloads::new(size),
+            kind: MessageKind::Text,
+            is_pusher: target.is_pusher(),
+            depth: usize::MAX,
+            latencies: Latencies::new(),
+            lag: Latencies::new(),
+            faults: Faults::default(),
+            is_measuring: false,
+            goes_on: false,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Sends the messages whose time has come, the connections in turn, and says when the next one is due.
+    pub(crate) fn send_what_is_due(
+        &mut self,
+        crowd: &mut Crowd,
+        schedule: Schedule,
+        n: &mut u64,
+    ) -> io::Result<Nanos> {
+        if self.talks.is_empty() {
+            return Ok(Nanos::MAX);
+        }
+        loop {
+            let (now, due) = (crowd.clock.now(), schedule.due(*n));
+            if due > now {
+                return Ok(due);
+            }
+            let id = usize::try_from(*n).unwrap_or(0) % self.talks.len();
+            *n += 1;
+            if self.is_full(id) {
+                self.talks[id].waiting.push_back(due);
+                continue;
+            }
+            if self.is_measuring {
+                self.lag.record(due, now);
+            }
+            self.send(crowd, id, due)?;
+        }
+    }
+
     /// Writes the next message of a connection.
     fn write(&mut self, id: usize, intended: Nanos) -> &[u8] {
         let talk = &mut self.talks[id];
@@ -67,8 +115,16 @@ impl Talks {
         self.talks[id].under_way.len() >= self.depth
     }
 
-    fn is_silent(&self) -> bool {
+    /// Whether all that was sent has come back.
+    pub(crate) fn is_silent(&self) -> bool {
         self.talks.iter().all(|talk| talk.under_way.is_empty() && talk.waiting.is_empty())
+    }
+
+    /// Looks for what never came.
+    pub(crate) fn end(&mut self) {
+        for talk in &self.talks {
+            talk.order.end(talk.sent, &mut self.faults);
+        }
     }
 }
 
@@ -155,18 +211,11 @@ fn title(context: &Context, echo: &Echo) -> String {
 fn play(context: &Context, echo: &Echo, crowd: &mut Crowd) -> io::Result<Found> {
     let stage = &context.stage;
     let count = crowd.share(echo.connections);
-    let mut part = Talks {
-        talks: (0..count).map(|_| Talk::default()).collect(),
-        payloads: Payloads::new(echo.size),
-        kind: if echo.binary { MessageKind::Binary } else { MessageKind::Text },
-        is_pusher: context.target.is_pusher(),
-        depth: echo.depth.max(1),
-        latencies: Latencies::new(),
-        faults: Faults::default(),
-        is_measuring: false,
-        goes_on: false,
-        scratch: Vec::new(),
-    };
+    let mut part = Talks::new(count, echo.size, &context.target);
+    part.depth = echo.depth.max(1);
+    if echo.binary {
+        part.kind = MessageKind::Binary;
+    }
     crowd.fill(count, &mut part, &|_| None, &|| stage.goes_on())?;
     stage.meet(crowd, &mut part)?;
     round(context, echo, crowd, &mut part, echo.time.warm_up)?;
@@ -176,9 +225,7 @@ fn play(context: &Context, echo: &Echo, crowd: &mut Crowd) -> io::Result<Found> 
     round(context, echo, crowd, &mut part, echo.time.seconds)?;
     let took = context.clock.now() - start;
     stage.meet(crowd, &mut part)?;
-    for talk in &part.talks {
-        talk.order.end(talk.sent, &mut part.faults);
-    }
+    part.end();
     Ok(Found { latencies: part.latencies, faults: part.faults, took })
 }
 
@@ -205,20 +252,11 @@ fn round(
     }
     let mut n = 0;
     while clock.now() < end && stage.goes_on() {
-        let mut next = end;
-        if let Some(schedule) = schedule.filter(|_| !part.talks.is_empty()) {
-            while schedule.due(n) <= clock.now() {
-                let id = usize::try_from(n).unwrap_or(0) % part.talks.len();
-                if part.is_full(id) {
-                    part.talks[id].waiting.push_back(schedule.due(n));
-                } else {
-                    part.send(crowd, id, schedule.due(n))?;
-                }
-                n += 1;
-            }
-            next = schedule.due(n).min(end);
-        }
-        crowd.turn_until(next, part)?;
+        let next = match schedule {
+            Some(schedule) => part.send_what_is_due(crowd, schedule, &mut n)?,
+            None => end,
+        };
+        crowd.turn_until(next.min(end), part)?;
     }
     part.goes_on = false;
     crowd.drain(part, |_, part| part.is_silent())

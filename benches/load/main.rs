@@ -4,7 +4,8 @@
 //! ```text
 //!   arguments ─▶ run ─┬─▶ server    start it, pin it, sample it (process), end it
 //!                     ├─▶ threads   one Crowd each: Clients, perhaps the Publisher; a Part plays the scenario
-//!                     │     idle · fanout · echo · churn · connect      ▲ meet
+//!                     │     idle · fanout · echo · churn · connect     ▲ meet
+//!                     │     bystanders · slow · herd                   │
 //!                     ├─▶ stage     where threads meet and `run` measures
 //!                     └─▶ report    table, and a record with machine, date, command
 //! ```
@@ -13,15 +14,19 @@
 //! cannot hide it. And every payload carries its number (`payload`, `tally::Order`), so a server that drops, repeats or reorders fails.
 
 pub(crate) mod arguments;
+pub(crate) mod bystanders;
 pub(crate) mod churn;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod connect;
+pub(crate) mod course;
 pub(crate) mod crowd;
 pub(crate) mod echo;
 pub(crate) mod fanout;
+pub(crate) mod herd;
 pub(crate) mod idle;
 pub(crate) mod machine;
+pub(crate) mod pair;
 pub(crate) mod payload;
 pub(crate) mod process;
 pub(crate) mod publisher;
@@ -29,6 +34,7 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod sleepers;
+pub(crate) mod slow;
 pub(crate) mod sockets;
 pub(crate) mod stage;
 pub(crate) mod tally;

@@ -160,6 +160,30 @@ fn first_number(text: &str) -> u64 {
     text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
+/// The resident memory of a process and its descendants: cheap enough to look at many times a second.
+pub(crate) fn resident(pid: u32) -> u64 {
+    let pages = |pid| {
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+        statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0)
+    };
+    family(pid).into_iter().map(pages).sum::<u64>() * PAGE_BYTES
+}
+
+/// What TCP holds in its buffers, on the whole machine.
+pub(crate) fn buffered() -> u64 {
+    kernel_bytes("", &fs::read_to_string("/proc/net/sockstat").unwrap_or_default())
+}
+
+/// How often a listener's queue was full when a client came, on the whole machine since it started.
+pub(crate) fn listen_overflows() -> u64 {
+    let netstat = fs::read_to_string("/proc/net/netstat").unwrap_or_default();
+    let mut lines = netstat.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+    let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    let mut both = names.split_whitespace().zip(values.split_whitespace());
+    let value = both.find_map(|(name, value)| (name == "ListenOverflows").then_some(value));
+    first_number(value.unwrap_or_default())
+}
+
 /// Open files of a process and its descendants.
 pub(crate) fn descriptors(pid: u32) -> usize {
     let count = |pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);

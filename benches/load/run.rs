@@ -11,7 +11,7 @@ use super::report::{Report, Setting};
 use super::server::Server;
 use super::stage::Stage;
 use super::target::{App, Target};
-use super::{churn, connect, echo, fanout, idle, machine};
+use super::{bystanders, churn, connect, echo, fanout, herd, idle, machine, slow};
 
 /// What all scenarios need.
 pub(crate) struct Context {
@@ -22,6 +22,22 @@ pub(crate) struct Context {
     pub(crate) stage: Stage,
     /// Sets the channels of this run apart from those of others on the same server.
     pub(crate) run_id: String,
+}
+
+impl Context {
+    /// Where those of another kind connect: on a Pusher server to the same place, on a plain one to the URL that this flag gives.
+    pub(crate) fn other_target(&self, flag: &str, url: Option<&str>) -> io::Result<Arc<Target>> {
+        match (url, self.target.is_pusher()) {
+            (None, true) => Ok(Arc::clone(&self.target)),
+            (Some(url), false) => Target::parse(url, None).map(Arc::new),
+            (None, false) => Err(io::Error::other(format!(
+                "a plain server needs {flag} URL: another path, where nobody hears what is said in the room"
+            ))),
+            (Some(_), true) => Err(io::Error::other(format!(
+                "{flag} is for --plain: a Pusher server has channels"
+            ))),
+        }
+    }
 }
 
 /// Runs a scenario, and records it if that was asked and the server made no mistake.
@@ -49,6 +65,9 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<Report> {
         Scenario::Echo(echo) => echo::run(&context, echo)?,
         Scenario::Churn(churn) => churn::run(&context, churn)?,
         Scenario::Connect(connect) => connect::run(&context, connect)?,
+        Scenario::Bystanders(bystanders) => bystanders::run(&context, bystanders)?,
+        Scenario::Slow(slow) => slow::run(&context, slow)?,
+        Scenario::Herd(herd) => herd::run(&context, herd)?,
     };
     if !context.server.is_known() {
         report.remarks.push(

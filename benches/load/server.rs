@@ -94,6 +94,11 @@ impl Server {
         Ok(Sample { segments, ..process::sample(pid)? })
     }
 
+    /// Its resident memory; 0 if it is not known.
+    pub(crate) fn resident(&self) -> u64 {
+        self.pid.map_or(0, process::resident)
+    }
+
     /// Its open files; `None` if it is not known.
     pub(crate) fn descriptors(&self) -> Option<usize> {
         self.pid.map(process::descriptors)

@@ -14,7 +14,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::clock::{Clock, Nanos};
-use super::crowd::{Crowd, Part};
+use super::crowd::{Crowd, LONGEST_WAIT, Part};
 
 /// How often the main thread looks whether all have come.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -35,8 +35,10 @@ pub(crate) struct Stage {
     pub(crate) delivered: AtomicU64,
     /// Events sent so far; for those who wait until the load is over.
     pub(crate) sent: AtomicU64,
-    /// Whether the load is over.
+    /// Whether the load is over, until the next meeting.
     pub(crate) is_over: AtomicBool,
+    /// Threads whose own share of it is over, until the next meeting.
+    settled: AtomicUsize,
 }
 
 impl Stage {
@@ -53,6 +55,7 @@ impl Stage {
             delivered: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
+            settled: AtomicUsize::new(0),
         }
     }
 
@@ -66,21 +69,48 @@ impl Stage {
         self.main.unpark();
     }
 
+    /// Says that this thread's share of the load is over.
+    pub(crate) fn settle(&self) {
+        self.settled.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether all threads have said so.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire) >= self.threads
+    }
+
     /// Arrives, and goes on turning until the main thread has measured.
     pub(crate) fn meet(&self, crowd: &mut Crowd, part: &mut dyn Part) -> io::Result<()> {
+        self.meet_turning(&mut |wait| crowd.turn(wait, part))
+    }
+
+    /// The same for who has more than one crowd to turn.
+    pub(crate) fn meet_turning(
+        &self,
+        turn: &mut dyn FnMut(Duration) -> io::Result<()>,
+    ) -> io::Result<()> {
         let number = self.arrived.fetch_add(1, Ordering::Relaxed) / self.threads;
         self.main.unpark();
         while self.released.load(Ordering::Acquire) <= number {
             if !self.goes_on() {
                 return Err(io::Error::other("the scenario was given up"));
             }
-            crowd.turn(Duration::from_millis(10), part)?;
+            turn(LONGEST_WAIT)?;
         }
         Ok(())
     }
 
     /// Waits until all threads meet, measures, and lets them go.
     pub(crate) fn gather<T>(&self, measure: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.gather_watching(&mut || {}, measure)
+    }
+
+    /// The same, and looks at something again and again until they have come.
+    pub(crate) fn gather_watching<T>(
+        &self,
+        watch: &mut dyn FnMut(),
+        measure: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
         let meeting = self.released.load(Ordering::Relaxed);
         while self.arrived.load(Ordering::Relaxed) < (meeting + 1) * self.threads {
             if self.has_failed.load(Ordering::Relaxed) {
@@ -89,12 +119,15 @@ impl Stage {
             if !self.goes_on() {
                 return Err(io::Error::other("it took longer than --deadline allows"));
             }
+            watch();
             thread::park_timeout(LOOK_EVERY);
         }
         let measured = measure();
         if measured.is_err() {
             self.fail();
         }
+        self.is_over.store(false, Ordering::Relaxed);
+        self.settled.store(0, Ordering::Relaxed);
         self.released.fetch_add(1, Ordering::Release);
         measured
     }

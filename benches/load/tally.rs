@@ -52,6 +52,11 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// For who comes when so many have been sent.
+    pub(crate) fn after(sent: u64) -> Self {
+        Self { next: sent }
+    }
+
     /// Takes the next number. The first fault is the server's; those that follow from it are not counted again.
     pub(crate) fn take(&mut self, sequence: u64, faults: &mut Faults) {
         if sequence < self.next {

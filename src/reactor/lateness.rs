@@ -108,11 +108,11 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     }
 
     /// Whether the connection may have said something that nobody has read. Who is not read because it does not read
-    /// either is given up for its silence, if it is a WebSocket, and else by its deadline.
+    /// either is given up for its silence, if it is an open WebSocket, and else by its deadline.
     fn is_unread(&self, conn: ConnId) -> bool {
         self.core
             .slot(conn)
-            .is_some_and(|slot| slot.is_ready || (slot.is_paused && slot.phase == Phase::Ws))
+            .is_some_and(|slot| slot.is_ready || (slot.is_paused && slot.is_sendable()))
     }
 
     fn expire(&mut self, conn: ConnId) {

@@ -60,6 +60,21 @@ fn messages_that_each_end_in_time_may_be_cut_for_ever_and_leave_nothing_behind()
     assert_eq!((kept.deadlines, kept.sides, kept.connections), (0, 0, 1));
 }
 
+#[test]
+fn who_is_not_read_because_it_does_not_read_is_cut_in_time_once_it_was_closed() {
+    let (mut simulation, _) = obedient(Options { outbox_bytes: 4_000, ..cores(1) });
+    let mut ws = Ws::open(&mut simulation, 0, 5);
+    ws.client.set_room(Some(0));
+    ws.say(&"x".repeat(3_000));
+    for seconds in [61, 31, 6] {
+        simulation.settle();
+        assert!(!ws.client.is_dropped());
+        simulation.advance(Duration::from_secs(seconds));
+    }
+    simulation.settle();
+    assert!(ws.client.is_dropped());
+}
+
 /// Core 0 has a post that core 1, which does not turn, has no room for.
 fn hold_up(simulation: &mut Simulation<Obedient>, speaker: &mut Ws) {
     let away = topic_at(simulation, 1);

@@ -121,8 +121,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     /// Adds what is here.
     pub(crate) fn count_into(&self, census: &mut Census) {
         let core = &self.core;
-        let has_mail =
-            !self.mailbox.is_empty() || core.outgoing.is_waiting() || !core.local.is_empty();
+        let has_mail = !self.mailbox.is_empty() || !core.local.is_empty();
         census.connections += core.slots.len();
         census.topics += core.topics.len();
         census.homes += core.home.len();
@@ -130,6 +129,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         census.sides += core.sides.len();
         census.deadlines += core.timers.len();
         census.mailboxes += usize::from(has_mail);
+        census.crowded += usize::from(core.outgoing.is_waiting());
         census.unflushed += usize::from(!core.chains.is_empty());
         let open = core.slots.iter().filter(|(_, slot)| slot.phase == Phase::Ws);
         let outboxes = open.filter_map(|(_, slot)| core.sides.get(slot.side as usize));

@@ -11,7 +11,7 @@ use crate::tally::Tally;
 /// Enough to compile everything from nothing on a small machine.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
-const HAVE_A_STAGE: &[&str] = &["command", "syscalls", "tidy", "verify"];
+const HAVE_A_STAGE: &[&str] = &["command", "simulation", "syscalls", "tidy", "verify"];
 
 pub(crate) fn tidy(job: &mut Job<'_>) -> Verdict {
     test(job, &["--test", "tidy"])
@@ -53,6 +53,11 @@ pub(crate) fn behaviour(job: &mut Job<'_>) -> Verdict {
         return Err(Trouble::Failed("there are no such tests".to_owned()));
     }
     test(job, &selected(&targets))
+}
+
+/// Whole servers with virtual time, from as many seeds as a run has time for.
+pub(crate) fn simulation(job: &mut Job<'_>) -> Verdict {
+    test(job, &["--config", "env.STENTOR_SEEDS='10000'", "--test", "simulation"])
 }
 
 pub(crate) fn command(job: &mut Job<'_>) -> Verdict {

@@ -36,6 +36,7 @@ const STAGES: &[Stage] = &[
     Stage::new("unit", "unit, example and documentation tests", &[], cargo::unit),
     Stage::new("bare", "the library without features", &[], cargo::bare),
     Stage::new("behaviour", "real sockets, and every other test", &[], cargo::behaviour),
+    Stage::new("simulation", "servers with virtual time, 10,000 seeds", &[], cargo::simulation),
     Stage::new("command", "the stentor command", &[], cargo::command),
     Stage::new("loom", "every order of the mailbox's steps", &[], cargo::loom),
     Stage::new("fuzz", "each parser, from its seeds", &[], fuzz::fuzz),

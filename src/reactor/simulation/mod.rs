@@ -94,8 +94,10 @@ pub struct Census {
     pub sides: usize,
     /// Deadlines and reminders, those that were replaced included.
     pub deadlines: usize,
-    /// Cores with posts that nobody has read, or that found no room.
+    /// Cores with posts that nobody has read.
     pub mailboxes: usize,
+    /// Cores with posts that found no room.
+    pub crowded: usize,
     /// The most bytes of events under way to any one core.
     pub bytes_under_way: usize,
     /// Cores that have something to write and did not get to it.

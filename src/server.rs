@@ -158,9 +158,8 @@ impl Server {
                     }
                     let (handler, directory) = make(core);
                     let parts = server.parts(number, directory, outgoing);
-                    let doors = server.letterboxes.doors().clone();
                     let shard = Shard::new(handler, parts, mailbox, letters);
-                    Turn { core, watch, doors, shard }.run(socket)
+                    Turn { watch, shard }.run(socket)
                 };
                 let name = format!("stentor-{core}");
                 threads.push(thread::Builder::new().name(name).spawn_scoped(scope, body)?);

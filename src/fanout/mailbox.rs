@@ -167,10 +167,12 @@ impl Doors {
         self.doors.iter().map(|door| door.bytes.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
-    /// Before draining. A post that is sent after this rings again; one that was sent before is drained. A swap, not a mere
-    /// store: it reads the ring that it takes back, and so sees all that was written before that ring, which woke nobody.
-    pub(crate) fn clear(&self, core: usize) {
-        self.doors[core].is_ringing.swap(false, Ordering::SeqCst);
+    /// Before draining; false if nobody has rung since the last time: then there is nothing that must be drained now. A post
+    /// that is sent after this rings again; one that was sent before is drained. A swap, not a mere store: it reads the
+    /// ring that it takes back, and so sees all that was written before that ring, which woke nobody.
+    pub(crate) fn clear(&self, core: usize) -> bool {
+        let is_ringing = &self.doors[core].is_ringing;
+        is_ringing.load(Ordering::SeqCst) && is_ringing.swap(false, Ordering::SeqCst)
     }
 
     fn add_bytes(&self, core: usize, bytes: usize) {

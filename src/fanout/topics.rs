@@ -273,6 +273,11 @@ impl Topics {
         Some(name)
     }
 
+    /// Whether `take_counts` may have something to report.
+    pub(crate) fn has_counts(&self) -> bool {
+        !self.recounted.is_empty()
+    }
+
     /// The topics whose number of subscribers is not what the home was last told.
     pub(crate) fn take_counts(&mut self, mut report: impl FnMut(&TopicName, u32)) {
         for topic in self.recounted.drain(..) {

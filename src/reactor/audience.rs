@@ -395,6 +395,9 @@ impl<D: Directory> Core<D> {
 
     /// Tells the homes how many subscribers the topics have here, where that has changed in this turn.
     pub(crate) fn report_counts(&mut self) {
+        if !self.topics.has_counts() {
+            return;
+        }
         let (number, unix_seconds) = (self.number, self.now.unix_seconds);
         let (local, outgoing) = (&mut self.local, &mut self.outgoing);
         let mut route = Route { number, unix_seconds, local, outgoing };

@@ -52,6 +52,8 @@ pub(crate) struct Shard<S, H, D: Directory> {
     /// Automatic answers (pong, close) on their way from the protocol to a chain.
     pub(super) scratch: Vec<u8>,
     mailbox: Mailbox<D>,
+    /// Something may be in the mailbox or among the letters: somebody rang, or a turn has left some of it.
+    has_mail: bool,
     pub(super) letters: Letters,
     pub(super) review: Review,
     silent: Vec<u32>,
@@ -77,6 +79,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             buffer,
             scratch: Vec::new(),
             mailbox,
+            has_mail: true,
             letters,
             review: Review::default(),
             silent: Vec::new(),
@@ -92,6 +95,9 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     pub(crate) fn begin_turn(&mut self, now: Now) {
         self.core.now = now;
         self.core.timers.advance(now.instant);
+        // Before the mailbox is read: a post that comes later rings again.
+        let core = usize::from(self.core.number);
+        self.has_mail |= self.core.outgoing.doors().clear(core);
     }
 
     /// How many connections one turn accepts.
@@ -314,11 +320,15 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
 
     /// Reads the mailbox and the letters, as much as one turn may. True if there is more.
     pub(crate) fn take_mail(&mut self) -> bool {
+        if !self.has_mail {
+            return false;
+        }
         self.take_posts();
         if self.letters.is_stopped() {
             self.begin_ending();
         }
-        !self.mailbox.is_empty() || !self.letters.is_empty()
+        self.has_mail = !self.mailbox.is_empty() || !self.letters.is_empty();
+        self.has_mail
     }
 
     fn take_posts(&mut self) {

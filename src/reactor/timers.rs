@@ -16,7 +16,9 @@ use super::options::Patience;
 use crate::fanout::conn_id::ConnId;
 
 /// One tick of the activity column. 65,536 of them are 109 minutes.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(TICK_MILLIS);
+const TICK_MILLIS: u64 = 100;
+const TICKS_PER_SECOND: u64 = 1000 / TICK_MILLIS;
 /// The longest silence that the column can tell.
 pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(6_000);
 /// Slots looked at in one turn.
@@ -75,9 +77,12 @@ impl Timers {
 
     /// A turn begins.
     pub(crate) fn advance(&mut self, now: Instant) {
-        let elapsed = (now - self.start).as_millis() / TICK.as_millis();
+        // In 64 bits: this is done once a turn, and division in 128 is long.
+        let elapsed = now - self.start;
+        let ticks =
+            elapsed.as_secs() * TICKS_PER_SECOND + u64::from(elapsed.subsec_millis()) / TICK_MILLIS;
         // The column wraps; differences do not mind.
-        self.tick = Ticks::try_from(elapsed & u128::from(Ticks::MAX)).unwrap_or(Ticks::MAX);
+        self.tick = Ticks::try_from(ticks & u64::from(Ticks::MAX)).unwrap_or(Ticks::MAX);
     }
 
     /// The connection gave a sign of life.

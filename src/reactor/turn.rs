@@ -20,7 +20,7 @@ use super::listener::{Accepted, Listener};
 use super::shard::{Readiness, Shard};
 use crate::fanout::conn_id::ConnId;
 use crate::fanout::directory::Directory;
-use crate::fanout::mailbox::{Doors, Wake};
+use crate::fanout::mailbox::Wake;
 use crate::metrics::Counter;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -63,9 +63,7 @@ pub(crate) fn now() -> Now {
 
 /// One core's loop.
 pub(crate) struct Turn<'w, H, D: Directory> {
-    pub(crate) core: usize,
     pub(crate) watch: &'w mut Watch,
-    pub(crate) doors: Doors,
     pub(crate) shard: Shard<TcpStream, H, D>,
 }
 
@@ -107,8 +105,6 @@ impl<D: Directory, H: Handler<D>> Turn<'_, H, D> {
     /// One turn. True if there is more to do that no event will tell of.
     fn turn(&mut self, events: &Events, listener: &mut Option<Listener>, now: Now) -> bool {
         self.shard.begin_turn(now);
-        // Before the mailbox is read: a post that comes later rings again.
-        self.doors.clear(self.core);
         let mut taken = 0;
         for event in events {
             taken += 1;

@@ -182,7 +182,6 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
         let Some(shard) = &mut seat.shard else { return false };
         shard.begin_turn(self.now);
         seat.bell.clear();
-        self.doors.clear(core);
         let mut taken = 0;
         while taken < turn::EVENTS
             && let Some((conn, readiness)) = seat.events.next()

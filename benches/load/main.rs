@@ -47,7 +47,12 @@ use clap::Parser as _;
 use arguments::Arguments;
 
 fn main() -> ExitCode {
-    let report = match run::run(&Arguments::parse()) {
+    perform(&Arguments::parse())
+}
+
+/// Runs, prints, and says by the exit code whether the server did everything right.
+pub(crate) fn perform(arguments: &Arguments) -> ExitCode {
+    let report = match run::run(arguments) {
         Ok(report) => report,
         Err(error) => {
             report::tell(&error.to_string());

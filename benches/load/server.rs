@@ -53,13 +53,24 @@ impl Server {
         address: SocketAddr,
         clock: Clock,
     ) -> io::Result<Self> {
-        if TcpStream::connect(address).is_ok() {
-            return Err(io::Error::other(format!("something listens on {address} already")));
-        }
         let mut words = command.split_whitespace();
         let program = words.next().ok_or_else(|| io::Error::other("--spawn needs a command"))?;
         let mut command = Command::new(program);
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(words).stdout(Stdio::null());
+        Self::start(command, cores, address, clock)
+    }
+
+    /// Starts a command, without anything to read, and waits until the address accepts.
+    pub(crate) fn start(
+        mut command: Command,
+        cores: Option<&[usize]>,
+        address: SocketAddr,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        if TcpStream::connect(address).is_ok() {
+            return Err(io::Error::other(format!("something listens on {address} already")));
+        }
+        command.stdin(Stdio::null());
         let mut start = || command.spawn();
         let child = match cores {
             Some(cores) => machine::pinned(cores, start)?,
@@ -121,7 +132,12 @@ impl Server {
     }
 
     pub(crate) fn is_known(&self) -> bool {
-        self.pid.is_some()
+        self.pid().is_some()
+    }
+
+    /// `None` if it is not known.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.pid
     }
 }
 

@@ -21,8 +21,14 @@ const SOURCE_KEYS: [&str; 7] =
     ["registry =", "registry-index =", "git =", "index =", "[source", "[registries", "[registry"];
 
 /// Places in other lock and settings files where an address of a registry would stand.
-const REGISTRY_KEYS: [&str; 5] =
-    ["\"resolved\":", "--extra-index-url", "--index-url", "index-url", "registry="];
+const REGISTRY_KEYS: [&str; 6] = [
+    "\"repositories\":",
+    "\"resolved\":",
+    "--extra-index-url",
+    "--index-url",
+    "index-url",
+    "registry=",
+];
 
 /// Names and lines of the crates under a heading of `Cargo.toml`.
 fn crates<'t>(manifest: &'t str, section: &str) -> Vec<(usize, &'t str)> {
@@ -111,13 +117,14 @@ fn names_source(line: &str) -> bool {
         && pieces.into_iter().any(|piece| SOURCE_KEYS.iter().any(|key| piece.starts_with(key)))
 }
 
-/// Files that the ordinary clients of cargo, npm and pip read or write.
+/// Files that the ordinary clients of cargo, composer, npm and pip read or write.
 fn is_lock_file(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let is_named = matches!(
         name,
         "Cargo.lock"
             | "Cargo.toml"
+            | "composer.json"
             | "package-lock.json"
             | "npm-shrinkwrap.json"
             | ".npmrc"
@@ -181,6 +188,12 @@ mod tests {
         check(lock_files, &[("Cargo.toml", "a = { version = \"1\", features = [\"git\"] }")], &[]);
         let resolved = "{\n  \"resolved\": \"https://example.com/a.tgz\"\n}";
         check(lock_files, &[("tests/package-lock.json", resolved)], &["tests/package-lock.json:2"]);
+        let repositories = "{\n  \"repositories\": [\n  ]\n}";
+        check(
+            lock_files,
+            &[("benches/a/composer.json", repositories)],
+            &["benches/a/composer.json:2"],
+        );
         check(
             lock_files,
             &[("tests/requirements.txt", "--index-url x")],

@@ -72,25 +72,13 @@ pub(crate) struct Scenario {
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) title: &'static str,
-    pub(crate) figure: Figure,
+    /// Its name in the generator's report.
+    pub(crate) figure: &'static str,
     pub(crate) best: Best,
     /// Whose figure the others' are divided by.
     pub(crate) against: &'static [Peer],
     pub(crate) aims: &'static [Aim],
 }
-
-/// Where a figure is found.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Figure {
-    /// In the generator's report, by this name.
-    Named(&'static str),
-    /// User space and kernel of one connection, without what the generator's end of it takes: half of what the kernel needs
-    /// for both ends of a connection to the bare loop, measured in the same round.
-    Total,
-}
-
-pub(crate) const USER_BYTES: &str = "private per connection";
-pub(crate) const KERNEL_BYTES: &str = "kernel per connection, both ends";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Best {
@@ -149,7 +137,7 @@ const fn at_least(ratio: f64, of: Peer) -> Aim {
 const fn deliveries(aims: &'static [Aim], against: &'static [Peer]) -> Reading {
     Reading {
         title: "deliveries per server CPU-second",
-        figure: Figure::Named("deliveries per server CPU-second"),
+        figure: "deliveries per server CPU-second",
         best: Best::Most,
         against,
         aims,
@@ -159,7 +147,7 @@ const fn deliveries(aims: &'static [Aim], against: &'static [Peer]) -> Reading {
 const fn echoes(aims: &'static [Aim]) -> Reading {
     Reading {
         title: "echoes per server CPU-second",
-        figure: Figure::Named("echoes per server CPU-second"),
+        figure: "echoes per server CPU-second",
         best: Best::Most,
         against: BOTH,
         aims,
@@ -169,11 +157,11 @@ const fn echoes(aims: &'static [Aim]) -> Reading {
 const PACED_ASIDES: &[(&str, &str)] = &[
     ("p50, µs", "latency p50"),
     ("p99, µs", "latency p99"),
-    ("frames per segment", "deliveries per data segment"),
+    ("frames per segment", "deliveries per segment"),
 ];
 const FLAT_OUT_ASIDES: &[(&str, &str)] = &[
     ("deliveries per second", "deliveries per second"),
-    ("frames per segment", "deliveries per data segment"),
+    ("frames per segment", "deliveries per segment"),
 ];
 const ECHO_ASIDES: &[(&str, &str)] = &[("echoes per second", "echoes per second")];
 
@@ -235,7 +223,7 @@ const ECHO: &[Scenario] = &[
 const fn user_bytes(aims: &'static [Aim]) -> Reading {
     Reading {
         title: "bytes of user space per connection",
-        figure: Figure::Named(USER_BYTES),
+        figure: "private per connection",
         best: Best::Least,
         against: &[Peer::Bun],
         aims,
@@ -253,13 +241,13 @@ const MEMORY: &[Scenario] = &[
             user_bytes(&[Aim::Under { by: Peer::Stentor, value: 100.0 }]),
             Reading {
                 title: "bytes of user space and kernel per connection",
-                figure: Figure::Total,
+                figure: "total per connection, the server's end",
                 best: Best::Least,
                 against: BOTH,
                 aims: &[Aim::AtMost { of: Peer::Bare, by: Peer::Stentor, ratio: 1.03 }],
             },
         ],
-        asides: &[("kernel, both ends", KERNEL_BYTES)],
+        asides: &[("kernel, both ends", "kernel per connection, both ends")],
     },
     Scenario {
         name: "memory-private",
@@ -271,24 +259,27 @@ const MEMORY: &[Scenario] = &[
             against: &[],
             ..user_bytes(&[Aim::Under { by: Peer::Stentor, value: 300.0 }])
         }],
-        asides: &[("kernel, both ends", KERNEL_BYTES)],
+        asides: &[("kernel, both ends", "kernel per connection, both ends")],
     },
 ];
 
 const CONNECT: &[Scenario] = &[Scenario {
     name: "connect",
-    title: "Connect to subscribed: 500 connections a second, a private channel each",
+    title: "Connect to subscribed: 10,000 connections to one private channel, 100 under way, twice",
     work: Work::Connect,
-    load: "churn --rate 500",
-    is_timed: true,
+    load: "connect --connections 10000 --rounds 2",
+    is_timed: false,
     readings: &[Reading {
         title: "connections per server CPU-second",
-        figure: Figure::Named("connections per server CPU-second"),
+        figure: "connections per server CPU-second",
         best: Best::Most,
         against: &[Peer::Bare],
         aims: &[at_least(0.7, Peer::Bare)],
     }],
-    asides: &[("p99, µs", "connect to subscribed p99")],
+    asides: &[
+        ("connections per second", "connections per second"),
+        ("p99, µs", "connect to subscribed p99"),
+    ],
 }];
 
 const TWO: Aim = Aim::AtLeast { of: Peer::Stentor, by: Peer::StentorTwo, ratio: 0.9 };

@@ -1,6 +1,5 @@
 //! What the runs say together: medians, and ratios of runs that were neighbours. Pure; knows no server and no file.
 
-use super::goals::{Figure, KERNEL_BYTES, USER_BYTES};
 use super::peers::Peer;
 
 use std::collections::BTreeMap;
@@ -73,48 +72,33 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    fn find(&self, peer: Peer, round: usize) -> Option<&Figures> {
-        let run = self.runs.iter().find(|run| (run.peer, run.round) == (peer, round));
-        run.and_then(|run| run.result.as_ref().ok())
-    }
-
     /// A server's figure in one round; `None`: it failed, or has no such figure.
-    pub(crate) fn value(&self, peer: Peer, round: usize, figure: Figure) -> Option<f64> {
-        let figures = self.find(peer, round)?;
-        match figure {
-            Figure::Named(name) => figures.named(name).ok(),
-            Figure::Total => {
-                let both_ends = self.reference(Peer::Bare, round, Figure::Named(KERNEL_BYTES))?;
-                let kernel = figures.named(KERNEL_BYTES).ok()?;
-                Some(figures.named(USER_BYTES).ok()? + kernel - both_ends / 2.0)
-            }
-        }
+    fn value(&self, peer: Peer, round: usize, figure: &str) -> Option<f64> {
+        let run = self.runs.iter().find(|run| (run.peer, run.round) == (peer, round))?;
+        run.result.as_ref().ok()?.named(figure).ok()
     }
 
     /// What a server's figure is compared with in a round: the other's in the same round; the bare loop's is the mean of
     /// the two around it, so that a machine that grows slower on the way does not count.
-    fn reference(&self, against: Peer, round: usize, figure: Figure) -> Option<f64> {
+    fn reference(&self, against: Peer, round: usize, figure: &str) -> Option<f64> {
         if against != Peer::Bare {
             return self.value(against, round, figure);
         }
-        let around = [round, round + 1].map(|round| match figure {
-            Figure::Total => self.value(Peer::Bare, round, figure),
-            Figure::Named(name) => self.find(Peer::Bare, round)?.named(name).ok(),
-        });
+        let around = [round, round + 1].map(|round| self.value(Peer::Bare, round, figure));
         let found: Vec<f64> = around.into_iter().flatten().collect();
         (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64)
     }
 
-    pub(crate) fn rounds(&self, peer: Peer) -> impl Iterator<Item = usize> {
+    fn rounds(&self, peer: Peer) -> impl Iterator<Item = usize> {
         self.runs.iter().filter(move |run| run.peer == peer).map(|run| run.round)
     }
 
-    pub(crate) fn spread(&self, peer: Peer, figure: Figure) -> Option<Spread> {
+    pub(crate) fn spread(&self, peer: Peer, figure: &str) -> Option<Spread> {
         Spread::of(self.rounds(peer).filter_map(|round| self.value(peer, round, figure)).collect())
     }
 
     /// The ratios of a server's runs to another's, pair by pair. A pair of which one failed is none.
-    pub(crate) fn ratios(&self, peer: Peer, against: Peer, figure: Figure) -> Option<Spread> {
+    pub(crate) fn ratios(&self, peer: Peer, against: Peer, figure: &str) -> Option<Spread> {
         let ratio = |round| {
             let of = self.reference(against, round, figure).filter(|of| *of > 0.0)?;
             Some(self.value(peer, round, figure)? / of)

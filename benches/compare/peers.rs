@@ -24,6 +24,8 @@ pub(crate) enum Peer {
 /// Where a server does a work, and in which words it is spoken to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Door {
+    /// The greeting and the confirmation of the Pusher protocol, without a subscription behind them.
+    Canned,
     /// Plain WebSocket at this path.
     Plain(&'static str),
     /// The Pusher protocol, and events over its HTTP API.
@@ -114,7 +116,7 @@ impl Peer {
             (Self::Stentor, _) => Some(Door::Pusher),
             (_, Work::Reactors) => None,
             (Self::Sockudo | Self::Reverb, work) => (work != Work::Echo).then_some(Door::Pusher),
-            (Self::Bare, Work::Connect) => Some(Door::Pusher),
+            (Self::Bare, Work::Connect) => Some(Door::Canned),
             (_, Work::Connect | Work::IdlePrivate) => None,
             (Self::Nchan, Work::Echo) => None,
             (Self::TokioTungstenite | Self::Fastwebsockets, work) => {

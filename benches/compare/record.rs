@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::arguments::Plan;
-use super::goals::{Aim, Best, Figure, Goal, Reading, Scenario};
+use super::goals::{Aim, Best, Goal, Reading, Scenario};
 use super::kits::Entrant;
 use super::load::report::grouped;
 use super::load::{clock, machine};
@@ -181,7 +181,7 @@ fn table(plan: &Plan, trial: &Trial, reading: &'static Reading, is_first: bool) 
 
 fn row(peer: Peer, runs: &Runs, scenario: &Scenario, reading: &Reading) -> Row {
     let against = reading.against.iter().filter(|against| **against != peer);
-    let median = |name| Some(runs.spread(peer, Figure::Named(name))?.median);
+    let median = |name| Some(runs.spread(peer, name)?.median);
     let (failed, first_failure) = runs.failures(peer);
     Row {
         peer,
@@ -196,7 +196,7 @@ fn row(peer: Peer, runs: &Runs, scenario: &Scenario, reading: &Reading) -> Row {
     }
 }
 
-fn found(aim: Aim, runs: &Runs, figure: Figure) -> Option<f64> {
+fn found(aim: Aim, runs: &Runs, figure: &str) -> Option<f64> {
     let spread = match aim {
         Aim::AtLeast { of, by, .. } | Aim::AtMost { of, by, .. } => runs.ratios(by, of, figure),
         Aim::Under { by, .. } => runs.spread(by, figure),

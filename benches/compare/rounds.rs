@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 
 use super::arguments::Plan;
-use super::goals::{Figure, Goal, KERNEL_BYTES, Scenario, USER_BYTES, Work};
+use super::goals::{Goal, Scenario, Work};
 use super::kits::{Entrant, Kit};
 use super::load::clock::Clock;
 use super::load::report::grouped;
@@ -72,11 +72,9 @@ pub(crate) fn order(work: Work, rounds: usize, entrants: &[Entrant]) -> Vec<(usi
 }
 
 fn first_figure(scenario: &Scenario, figures: &Figures) -> String {
-    let mut named = scenario.readings.iter().filter_map(|reading| match reading.figure {
-        Figure::Named(name) => Some((name, figures.named(name).ok()?)),
-        Figure::Total => None,
-    });
-    named.next().map_or_else(String::new, |(name, value)| format!("{} {name}", grouped(value)))
+    let mut named = scenario.readings.iter().map(|reading| reading.figure);
+    let first = named.next().and_then(|name| Some((name, figures.named(name).ok()?)));
+    first.map_or_else(String::new, |(name, value)| format!("{} {name}", grouped(value)))
 }
 
 /// What each run needs.
@@ -173,8 +171,11 @@ pub(crate) fn words(plan: &Plan, scenario: &Scenario, door: Door, port: &str) ->
     let mut words: Vec<String> = scenario.load.split(' ').map(str::to_owned).collect();
     let (kind, path) = match door {
         Door::Plain(path) => ("--plain", path),
-        Door::Pusher => ("--pusher", ""),
+        Door::Canned | Door::Pusher => ("--pusher", ""),
     };
+    if door == Door::Canned {
+        words.push("--canned".to_owned());
+    }
     words.extend([kind.to_owned(), format!("ws://127.0.0.1:{port}{path}")]);
     if scenario.is_timed {
         words.extend(["--seconds".to_owned(), plan.seconds.to_string()]);
@@ -189,16 +190,10 @@ pub(crate) fn words(plan: &Plan, scenario: &Scenario, door: Door, port: &str) ->
 }
 
 /// Refuses what no such figure can be.
-pub(crate) fn check(figure: Figure, figures: &Figures) -> Result<(), String> {
-    let names = match figure {
-        Figure::Named(name) => vec![name],
-        Figure::Total => vec![USER_BYTES, KERNEL_BYTES],
-    };
-    names.into_iter().try_for_each(|name| {
-        let value = figures.named(name)?;
-        if value > 0.0 {
-            return Ok(());
-        }
-        Err(format!("`{name}` is {}, which is no measurement", grouped(value)))
-    })
+pub(crate) fn check(name: &str, figures: &Figures) -> Result<(), String> {
+    let value = figures.named(name)?;
+    if value > 0.0 {
+        return Ok(());
+    }
+    Err(format!("`{name}` is {}, which is no measurement", grouped(value)))
 }

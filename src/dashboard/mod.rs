@@ -70,7 +70,7 @@ impl Pages for Dashboard {
         let asked = routes::Asked {
             method: request.method(),
             path: request.path(),
-            host: request.header("host"),
+            host: request.host(),
             origin: request.header("origin"),
             marker: request.header("x-stentor"),
             body: request.body(),

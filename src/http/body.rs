@@ -11,13 +11,21 @@
 
 use super::error::ProtocolError;
 use super::percent::hex_value;
-use super::request::{Limits, is_token_byte};
+use super::request::Limits;
+use super::request_line::is_token_byte;
 
 /// The extensions of all chunks of one body. Nobody uses them; a proxy may still add some.
 const MOST_EXTENSION_BYTES: usize = 1024;
 
 /// A chunk's size in hex: as many digits as 64 bits have.
 const MOST_SIZE_DIGITS: u8 = 16;
+
+/// Fields that may not stand behind a body (RFC 9110 §6.5.1): a reader that took them for headers would see another
+/// request than we do.
+const NO_TRAILERS: [&[u8]; 3] = [b"content-length", b"host", b"transfer-encoding"];
+
+/// The longest of these.
+const NAME_BYTES: usize = 17;
 
 /// How a body ends (RFC 9112 §6.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +48,11 @@ pub(super) struct Chunked {
     read: usize,
     extension_bytes: usize,
     trailer_bytes: usize,
+    /// How many trailer fields have begun.
+    trailers: usize,
+    /// The beginning of the trailer's name that is read, and the whole name's length.
+    name: [u8; NAME_BYTES],
+    name_bytes: usize,
 }
 
 /// What the next byte is.
@@ -69,6 +82,9 @@ impl Chunked {
             read: start,
             extension_bytes: 0,
             trailer_bytes: 0,
+            trailers: 0,
+            name: [0; NAME_BYTES],
+            name_bytes: 0,
         }
     }
 
@@ -159,12 +175,39 @@ impl Chunked {
         match (self.step, byte) {
             (Step::TrailerValue, b'\r') => Ok(Step::TrailerLineFeed),
             (Step::TrailerValue, _) => refuse_control(byte).map(|()| Step::TrailerValue),
+            (Step::TrailerName, b':') if self.is_name_forbidden() => {
+                Err(ProtocolError::TrailerForbidden)
+            }
             (Step::TrailerName, b':') => Ok(Step::TrailerValue),
             (Step::TrailerStart, b' ' | b'\t') => Err(ProtocolError::HeaderFolded),
             (_, b' ' | b'\t') => Err(ProtocolError::HeaderSpaceBeforeColon),
-            _ if is_token_byte(byte) => Ok(Step::TrailerName),
+            (Step::TrailerStart, _) if is_token_byte(byte) => {
+                self.trailers += 1;
+                if self.trailers > limits.headers {
+                    let (count, limit) = (self.trailers, limits.headers);
+                    return Err(ProtocolError::HeadersTooMany { count, limit });
+                }
+                self.name_bytes = 0;
+                self.note_name(byte);
+                Ok(Step::TrailerName)
+            }
+            _ if is_token_byte(byte) => {
+                self.note_name(byte);
+                Ok(Step::TrailerName)
+            }
             _ => refuse_control(byte).and(Err(ProtocolError::HeaderInvalid)),
         }
+    }
+
+    fn note_name(&mut self, byte: u8) {
+        if let Some(place) = self.name.get_mut(self.name_bytes) {
+            *place = byte.to_ascii_lowercase();
+        }
+        self.name_bytes += 1;
+    }
+
+    fn is_name_forbidden(&self) -> bool {
+        self.name.get(..self.name_bytes).is_some_and(|name| NO_TRAILERS.contains(&name))
     }
 }
 

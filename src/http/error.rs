@@ -26,6 +26,8 @@ pub enum ProtocolError {
     },
     /// The chunked coding is broken (RFC 9112 §7.1).
     ChunkInvalid,
+    /// CONNECT, which asks for a proxy (RFC 9110 §9.3.6).
+    Connect,
     /// Content-Length is not a number in decimal digits.
     ContentLengthInvalid,
     /// Content-Length came more than once. Even equal ones are refused: no client we serve sends them.
@@ -83,9 +85,13 @@ pub enum ProtocolError {
     Timeout,
     /// A TLS ClientHello on a plain port. Refused without a word: nothing we write would be understood.
     Tls,
+    /// A trailer field that says where a message ends or whom it is for (RFC 9110 §6.5.1).
+    TrailerForbidden,
     /// Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1).
     TransferEncodingInHttp10,
-    /// A transfer coding other than `chunked` alone.
+    /// Transfer-Encoding whose last coding is not `chunked`, or has it twice: where the body ends is anybody's guess.
+    TransferEncodingInvalid,
+    /// A transfer coding besides `chunked`.
     TransferEncodingUnknown,
     /// The server takes no requests now. Raised by whoever knows that it stops.
     Unavailable,
@@ -115,13 +121,15 @@ impl ProtocolError {
             | Self::RequestLineInvalid
             | Self::TargetInvalid
             | Self::Tls
-            | Self::TransferEncodingInHttp10 => 400,
+            | Self::TrailerForbidden
+            | Self::TransferEncodingInHttp10
+            | Self::TransferEncodingInvalid => 400,
             Self::Timeout => 408,
             Self::BodyTooBig { .. } => 413,
             Self::RequestLineTooBig { .. } => 414,
             Self::ExpectationUnknown => 417,
             Self::HeadTooBig { .. } | Self::HeadersTooMany { .. } => 431,
-            Self::TransferEncodingUnknown => 501,
+            Self::Connect | Self::TransferEncodingUnknown => 501,
             Self::Unavailable => 503,
             Self::VersionUnsupported => 505,
         }
@@ -141,6 +149,7 @@ impl fmt::Display for ProtocolError {
             Self::ChunkInvalid => {
                 f.write_str("broken chunked coding; size in hex, CR LF, data, CR LF is required")
             }
+            Self::Connect => f.write_str("CONNECT is for proxies, and this server is none"),
             Self::ContentLengthInvalid => f.write_str("Content-Length is not a decimal number"),
             Self::ContentLengthRepeated => {
                 f.write_str("more than one Content-Length; one is allowed")
@@ -181,8 +190,14 @@ impl fmt::Display for ProtocolError {
             Self::TargetInvalid => f.write_str("the target is neither a path nor an http address"),
             Self::Timeout => f.write_str("the request did not arrive in time"),
             Self::Tls => f.write_str("a TLS handshake on a port without TLS"),
+            Self::TrailerForbidden => f.write_str(
+                "Content-Length, Host or Transfer-Encoding behind the body; they belong in the head",
+            ),
             Self::TransferEncodingInHttp10 => {
                 f.write_str("Transfer-Encoding in HTTP/1.0; 1.1 is required")
+            }
+            Self::TransferEncodingInvalid => {
+                f.write_str("Transfer-Encoding does not end in one chunked; where does the body end?")
             }
             Self::TransferEncodingUnknown => {
                 f.write_str("unknown transfer coding; only chunked is known")

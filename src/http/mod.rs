@@ -3,7 +3,7 @@
 //! ```text
 //!   bytes ──▶ Protocol::receive ──▶ [ head │ body │ next head … ]
 //!                                      │      │
-//!                       request.rs ◀───┘      └───▶ body.rs (chunks undone in place)
+//!     request_line.rs, request.rs ◀────┘      └───▶ body.rs (chunks undone in place)
 //!                            │                         │
 //!                            └──▶ Protocol::next ◀─────┘ ──▶ Request ──▶ the application
 //!   bytes ◀── Protocol::respond ◀──────────── Response ◀────────────────────┘
@@ -19,6 +19,7 @@ pub mod error;
 pub mod percent;
 pub mod protocol;
 pub mod request;
+mod request_line;
 pub mod response;
 
 #[cfg(test)]

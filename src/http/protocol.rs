@@ -17,6 +17,7 @@
 use super::body::{Chunked, Framing, refuse_control};
 use super::error::ProtocolError;
 use super::request::{Head, Limits, Request, Version};
+use super::request_line::Line;
 use super::response::{Persistence, Response};
 
 /// Empty lines before a request line (RFC 9112 §2.2): some clients end a body with one that is not theirs to send.
@@ -42,16 +43,25 @@ pub struct Protocol {
 
 #[derive(Debug)]
 enum State {
-    /// A head is arriving; `scanned` bytes of it were looked at.
-    Head { scanned: usize, has_line: bool, empty_lines: u8 },
+    /// A head is arriving.
+    Head(Progress),
     /// A head is whole, its body is arriving.
     Body { head: Head, head_end: usize, body: Body },
     /// A request is whole. It ends at `end`, its data at `data_end`.
     InHand { head: Head, head_end: usize, data_end: usize, end: usize },
-    /// An error was found; nothing more is read.
-    Failed(ProtocolError),
+    /// An error was found; nothing more is read. It is answered without a body if it was found behind a HEAD.
+    Failed { error: ProtocolError, is_head: bool },
     /// The last response is written.
     Closed,
+}
+
+/// How far a head was looked at.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    scanned: usize,
+    /// The request line, once it is whole.
+    line: Option<Line>,
+    empty_lines: u8,
 }
 
 #[derive(Debug)]
@@ -63,7 +73,7 @@ enum Body {
     },
 }
 
-const WAITING: State = State::Head { scanned: 0, has_line: false, empty_lines: 0 };
+const WAITING: State = State::Head(Progress { scanned: 0, line: None, empty_lines: 0 });
 
 impl Default for Protocol {
     fn default() -> Self {
@@ -79,7 +89,7 @@ impl Protocol {
 
     /// Takes bytes; they are kept until requests are made of them. Once the connection is closing they are dropped.
     pub fn receive(&mut self, bytes: &[u8]) {
-        if !matches!(self.state, State::Failed(_) | State::Closed) {
+        if !matches!(self.state, State::Failed { .. } | State::Closed) {
             self.buffer.extend_from_slice(bytes);
         }
         // RFC 9110 §10.1.1: whose body is under way needs no invitation.
@@ -90,7 +100,7 @@ impl Protocol {
     /// the answer and nothing more is read.
     pub fn next(&mut self, limits: &Limits) -> Result<Option<Request<'_>>, ProtocolError> {
         let is_new = self.advance(limits).inspect_err(|error| {
-            self.state = State::Failed(*error);
+            self.state = State::Failed { error: *error, is_head: self.is_head() };
             self.buffer = Vec::new();
             self.start = 0;
             self.owes_continue = false;
@@ -119,12 +129,12 @@ impl Protocol {
             return;
         }
         let stays = head.keep_alive && !response.is_closing();
-        let persistence = match (stays, head.version()) {
+        let persistence = match (stays, head.line.version) {
             (false, _) => Persistence::Close,
             (true, Version::Http10) => Persistence::KeepAlive,
             (true, Version::Http11) => Persistence::Default,
         };
-        response.write(persistence, head.is_head, out);
+        response.write(persistence, head.line.is_head, out);
         let end = *end;
         if persistence == Persistence::Close {
             self.close();
@@ -138,14 +148,20 @@ impl Protocol {
     /// nor after the last response.
     pub fn refuse(&mut self, error: &ProtocolError, out: &mut Vec<u8>) {
         if !matches!(self.state, State::Closed) && *error != ProtocolError::Tls {
-            let is_head = match &self.state {
-                State::Body { head, .. } | State::InHand { head, .. } => head.is_head,
-                State::Head { .. } | State::Failed(_) | State::Closed => false,
-            };
             let response = Response::text(error.status(), format!("{error}\n"));
-            response.write(Persistence::Close, is_head, out);
+            response.write(Persistence::Close, self.is_head(), out);
         }
         self.close();
+    }
+
+    /// Whether an answer now would be one to HEAD, as far as is known.
+    fn is_head(&self) -> bool {
+        match &self.state {
+            State::Head(progress) => progress.line.is_some_and(|line| line.is_head),
+            State::Body { head, .. } | State::InHand { head, .. } => head.line.is_head,
+            State::Failed { is_head, .. } => *is_head,
+            State::Closed => false,
+        }
     }
 
     /// Whether a request was handed out and not answered yet.
@@ -156,9 +172,9 @@ impl Protocol {
     /// Whether part of a request has come: a deadline runs.
     pub fn is_mid_request(&self) -> bool {
         match self.state {
-            State::Head { .. } => self.buffered_bytes() > 0,
+            State::Head(_) => self.buffered_bytes() > 0,
             State::Body { .. } => true,
-            State::InHand { .. } | State::Failed(_) | State::Closed => false,
+            State::InHand { .. } | State::Failed { .. } | State::Closed => false,
         }
     }
 
@@ -183,10 +199,10 @@ impl Protocol {
 
     /// Reads as far as the bytes go; true if a request became whole.
     fn advance(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
-        if let State::Head { .. } = self.state {
-            let Some(head_end) = self.find_head_end(limits)? else { return Ok(false) };
+        if let State::Head(_) = self.state {
+            let Some((line, head_end)) = self.find_head_end(limits)? else { return Ok(false) };
             let bytes = self.buffer.get(self.start..head_end).unwrap_or_default();
-            let head = Head::parse(bytes, limits)?;
+            let head = Head::parse(bytes, line, limits)?;
             let body = match head.framing {
                 Framing::None => Body::Length { end: head_end },
                 Framing::Length(bytes) => Body::Length { end: head_end.saturating_add(bytes) },
@@ -199,7 +215,7 @@ impl Protocol {
         }
         let State::Body { body, head_end, .. } = &mut self.state else {
             return match self.state {
-                State::Failed(error) => Err(error),
+                State::Failed { error, .. } => Err(error),
                 _ => Ok(false),
             };
         };
@@ -215,14 +231,25 @@ impl Protocol {
         Ok(true)
     }
 
-    /// Looks at each byte of a head once, as it comes: for its end, its limits and what no head may contain.
-    fn find_head_end(&mut self, limits: &Limits) -> Result<Option<usize>, ProtocolError> {
-        let State::Head { mut scanned, mut has_line, mut empty_lines } = self.state else {
-            return Ok(None);
-        };
+    /// The request line and the end of a head that has come whole.
+    fn find_head_end(&mut self, limits: &Limits) -> Result<Option<(Line, usize)>, ProtocolError> {
+        let State::Head(mut progress) = self.state else { return Ok(None) };
+        let found = self.scan(&mut progress, limits);
+        self.state = State::Head(progress);
+        Ok(progress.line.zip(found?))
+    }
+
+    /// Looks at each byte of a head once, as it comes: for its end, its limits and what no head may contain. A request
+    /// line is judged as soon as it is there.
+    fn scan(
+        &mut self,
+        progress: &mut Progress,
+        limits: &Limits,
+    ) -> Result<Option<usize>, ProtocolError> {
         loop {
+            let scanned = progress.scanned;
             let head = self.buffer.get(self.start..).unwrap_or_default();
-            let Some(&byte) = head.get(scanned) else { break };
+            let Some(&byte) = head.get(scanned) else { return Ok(None) };
             let before = head.get(..scanned).unwrap_or_default();
             if scanned == 0 && byte == TLS_HANDSHAKE {
                 return Err(ProtocolError::Tls);
@@ -230,12 +257,12 @@ impl Protocol {
             let has_return = before.last() == Some(&b'\r');
             match byte {
                 b'\n' if before == b"\r" => {
-                    empty_lines += 1;
-                    if empty_lines > MOST_EMPTY_LINES {
+                    progress.empty_lines += 1;
+                    if progress.empty_lines > MOST_EMPTY_LINES {
                         return Err(ProtocolError::EmptyLines { limit: MOST_EMPTY_LINES });
                     }
                     self.release(self.start + 2);
-                    scanned = 0;
+                    progress.scanned = 0;
                     continue;
                 }
                 b'\n' if has_return => {}
@@ -244,22 +271,23 @@ impl Protocol {
                 _ => refuse_control(byte)?,
             }
             let is_end = byte == b'\n' && before.ends_with(b"\r\n\r");
-            scanned += 1;
-            if scanned > limits.head_bytes {
+            progress.scanned += 1;
+            if progress.scanned > limits.head_bytes {
                 let limit = limits.head_bytes;
-                return Err(if has_line {
+                return Err(if progress.line.is_some() {
                     ProtocolError::HeadTooBig { limit }
                 } else {
                     ProtocolError::RequestLineTooBig { limit }
                 });
             }
-            has_line |= byte == b'\n';
+            if byte == b'\n' && progress.line.is_none() {
+                let line = head.get(..progress.scanned).unwrap_or_default();
+                progress.line = Some(Line::read(line)?);
+            }
             if is_end {
-                return Ok(Some(self.start + scanned));
+                return Ok(Some(self.start + progress.scanned));
             }
         }
-        self.state = State::Head { scanned, has_line, empty_lines };
-        Ok(None)
     }
 
     /// Gives back the bytes before `end`. They are moved over only now and then, or many small pipelined requests

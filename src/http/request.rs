@@ -11,6 +11,7 @@
 
 use super::body::Framing;
 use super::error::ProtocolError;
+use super::request_line::{Line, is_host, is_token_byte};
 
 /// What one request may be.
 #[derive(Clone, Debug)]
@@ -48,20 +49,27 @@ impl<'a> Request<'a> {
 
     /// The method, as sent: `GET`.
     pub fn method(&self) -> &'a str {
-        self.head.method.text(self.bytes)
+        self.head.line.method.text(self.bytes)
     }
 
     /// The version.
     pub fn version(&self) -> Version {
-        self.head.version
+        self.head.line.version
     }
 
     /// The target as sent, without scheme and authority of an absolute form: `/apps/1/events?auth_key=…`.
     pub fn target(&self) -> &'a str {
-        match self.head.target.text(self.bytes) {
+        match self.head.line.target.text(self.bytes) {
             "" => "/", // `http://host` alone (RFC 9112 §3.2.1)
             target => target,
         }
+    }
+
+    /// The host that was asked, with the port if there is one: of a target in absolute form its own, else that of
+    /// `Host` (RFC 9112 §3.2.2). Empty if the client has no name for us, `None` if an HTTP/1.0 client said nothing.
+    pub fn host(&self) -> Option<&'a str> {
+        let of_target = self.head.line.authority.map(|authority| authority.text(self.bytes));
+        of_target.or_else(|| self.header("Host"))
     }
 
     /// The path of the target, not decoded.
@@ -112,14 +120,14 @@ impl<'a> Request<'a> {
 
 /// Where a text stands in the head. 32 bits: a head's limit is kept below 4 GiB.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+pub(super) struct Span {
     start: u32,
     end: u32,
 }
 
 impl Span {
     /// Where `part`, a slice of `whole`, stands in it.
-    fn of(part: &[u8], whole: &[u8]) -> Self {
+    pub(super) fn of(part: &[u8], whole: &[u8]) -> Self {
         let start = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
         let narrow = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
         Self { start: narrow(start), end: narrow(start.saturating_add(part.len())) }
@@ -139,9 +147,7 @@ impl Span {
 /// A parsed head.
 #[derive(Debug)]
 pub(super) struct Head {
-    method: Span,
-    target: Span,
-    version: Version,
+    pub(super) line: Line,
     fields: Vec<Field>,
     /// Where the body ends.
     pub(super) framing: Framing,
@@ -149,8 +155,6 @@ pub(super) struct Head {
     pub(super) expects_continue: bool,
     /// Whether the connection stays after this request.
     pub(super) keep_alive: bool,
-    /// Whether the response's body is kept back.
-    pub(super) is_head: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -160,41 +164,32 @@ struct Field {
 }
 
 impl Head {
-    /// Parses a whole head: from the request line to the empty line, each line ended by CR LF (the caller has seen to
-    /// it, and that there are no control characters).
-    pub(super) fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, ProtocolError> {
-        let mut lines = lines(bytes);
-        let (method, target, version) = request_line(lines.next().unwrap_or_default())?;
+    /// Parses a whole head, whose first line was read: each line ends by CR LF (the caller has seen to it, and that
+    /// there are no control characters).
+    pub(super) fn parse(bytes: &[u8], line: Line, limits: &Limits) -> Result<Self, ProtocolError> {
         let mut count = 0;
-        for line in lines {
-            check_field_line(line)?;
+        for field in lines(bytes).skip(1) {
+            check_field_line(field)?;
             count += 1;
         }
         if count > limits.headers {
             return Err(ProtocolError::HeadersTooMany { count, limit: limits.headers });
         }
         let mut head = Self {
-            method: Span::of(method, bytes),
-            target: Span::of(target, bytes),
-            version,
+            line,
             fields: fields(bytes, count)?,
             framing: Framing::None,
             expects_continue: false,
             keep_alive: false,
-            is_head: method == b"HEAD",
         };
         head.check_host(bytes)?;
         head.framing = head.read_framing(bytes, limits)?;
         head.expects_continue = head.read_expectation(bytes)?;
-        head.keep_alive = match version {
+        head.keep_alive = match line.version {
             Version::Http10 => head.has_token(bytes, "connection", "keep-alive"),
             Version::Http11 => true,
         } && !head.has_token(bytes, "connection", "close");
         Ok(head)
-    }
-
-    pub(super) fn version(&self) -> Version {
-        self.version
     }
 
     fn fields<'a>(
@@ -224,10 +219,11 @@ impl Head {
     fn check_host(&self, bytes: &[u8]) -> Result<(), ProtocolError> {
         let mut hosts = self.values(bytes, "host");
         match (hosts.next(), hosts.next()) {
-            (None, _) if self.version == Version::Http11 => Err(ProtocolError::HostMissing),
+            (None, _) if self.line.version == Version::Http11 => Err(ProtocolError::HostMissing),
             (None, _) => Ok(()),
             (_, Some(_)) => Err(ProtocolError::HostRepeated),
-            (Some(host), None) if host.iter().all(|&byte| is_host_byte(byte)) => Ok(()),
+            // RFC 9112 §3.2: empty where the client knows no name for us.
+            (Some(host), None) if host.is_empty() || is_host(host) => Ok(()),
             (Some(_), None) => Err(ProtocolError::HostInvalid),
         }
     }
@@ -235,20 +231,14 @@ impl Head {
     /// RFC 9112 §6.3, without its repairs.
     fn read_framing(&self, bytes: &[u8], limits: &Limits) -> Result<Framing, ProtocolError> {
         let mut lengths = self.values(bytes, "content-length");
-        let mut codings = self.values(bytes, "transfer-encoding");
-        match (lengths.next(), codings.next()) {
+        let mut codings = self.values(bytes, "transfer-encoding").peekable();
+        match (lengths.next(), codings.peek()) {
             (None, None) => Ok(Framing::None),
-            (_, Some(_)) if self.version == Version::Http10 => {
+            (_, Some(_)) if self.line.version == Version::Http10 => {
                 Err(ProtocolError::TransferEncodingInHttp10)
             }
             (Some(_), Some(_)) => Err(ProtocolError::ContentLengthWithTransferEncoding),
-            (None, Some(coding)) => {
-                if codings.next().is_none() && coding.eq_ignore_ascii_case(b"chunked") {
-                    Ok(Framing::Chunked)
-                } else {
-                    Err(ProtocolError::TransferEncodingUnknown)
-                }
-            }
+            (None, Some(_)) => check_codings(codings).map(|()| Framing::Chunked),
             (Some(_), None) if lengths.next().is_some() => {
                 Err(ProtocolError::ContentLengthRepeated)
             }
@@ -258,7 +248,7 @@ impl Head {
 
     fn read_expectation(&self, bytes: &[u8]) -> Result<bool, ProtocolError> {
         // RFC 9110 §10.1.1: in HTTP/1.0 the field means nothing.
-        if self.version == Version::Http10 {
+        if self.line.version == Version::Http10 {
             return Ok(false);
         }
         let mut expected = false;
@@ -272,75 +262,12 @@ impl Head {
     }
 }
 
-/// RFC 9110 §5.6.2.
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// RFC 3986 §3.2.2 and §3.2.3: the characters of a host and its port.
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
-}
-
 /// The lines of a head without their ends, up to the empty one.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes
         .split(|&byte| byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
         .take_while(|line| !line.is_empty())
-}
-
-/// Method, target without scheme and authority, version.
-fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), ProtocolError> {
-    let mut words = line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err(ProtocolError::RequestLineInvalid);
-    };
-    if method.is_empty() || !method.iter().all(|&byte| is_token_byte(byte)) {
-        return Err(ProtocolError::MethodInvalid);
-    }
-    let version = read_version(version)?;
-    // RFC 3986 has fewer characters than these, but browsers send `|` and `{` as they are. `#` never arrives: a
-    // fragment stays with the client.
-    if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
-        return Err(ProtocolError::TargetInvalid);
-    }
-    Ok((method, local_target(method, target)?, version))
-}
-
-fn read_version(word: &[u8]) -> Result<Version, ProtocolError> {
-    match word.strip_prefix(b"HTTP/") {
-        Some(b"1.0") => Ok(Version::Http10),
-        Some(b"1.1") => Ok(Version::Http11),
-        Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => {
-            Err(ProtocolError::VersionUnsupported)
-        }
-        _ => Err(ProtocolError::RequestLineInvalid),
-    }
-}
-
-/// RFC 9112 §3.2: origin form as it is, absolute form without scheme and authority, `*` for OPTIONS alone, and no
-/// authority form, for we are no proxy.
-fn local_target<'a>(method: &[u8], target: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
-    if target.starts_with(b"/") || (target == b"*" && method == b"OPTIONS") {
-        return Ok(target);
-    }
-    let authority =
-        [b"http://".as_slice(), b"https://", b"ws://", b"wss://"].iter().find_map(|scheme| {
-            let (start, rest) = target.split_at_checked(scheme.len())?;
-            start.eq_ignore_ascii_case(scheme).then_some(rest)
-        });
-    let authority = authority.ok_or(ProtocolError::TargetInvalid)?;
-    let end =
-        authority.iter().position(|&byte| byte == b'/' || byte == b'?').unwrap_or(authority.len());
-    match authority.split_at_checked(end) {
-        Some((host, rest)) if !host.is_empty() && host.iter().all(|&byte| is_host_byte(byte)) => {
-            Ok(rest)
-        }
-        _ => Err(ProtocolError::TargetInvalid),
-    }
 }
 
 /// What httparse, or another reader on the way, would repair or misread.
@@ -372,6 +299,26 @@ fn fields(bytes: &[u8], count: usize) -> Result<Vec<Field>, ProtocolError> {
             })
             .collect()),
         Ok(httparse::Status::Partial) | Err(_) => Err(ProtocolError::HeaderInvalid),
+    }
+}
+
+/// RFC 9112 §6.1 and §6.3: chunked must be the last coding and there once, or nobody knows where the body ends: 400. Codings
+/// before it are 501. An empty member of the list is refused with the first, though RFC 9110 §5.6.1 would skip it:
+/// readers that disagree on it are how requests are smuggled.
+fn check_codings<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Result<(), ProtocolError> {
+    let (mut has_others, mut is_chunked) = (false, false);
+    for coding in fields.flat_map(|field| field.split(|&byte| byte == b',')) {
+        let coding = coding.trim_ascii();
+        if is_chunked || coding.is_empty() {
+            return Err(ProtocolError::TransferEncodingInvalid);
+        }
+        is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+        has_others |= !is_chunked;
+    }
+    match (is_chunked, has_others) {
+        (true, false) => Ok(()),
+        (true, true) => Err(ProtocolError::TransferEncodingUnknown),
+        (false, _) => Err(ProtocolError::TransferEncodingInvalid),
     }
 }
 

@@ -128,7 +128,7 @@ fn is_ours(name: &str) -> bool {
 
 fn write_field(name: &str, value: &str, out: &mut Vec<u8>) {
     out.extend(
-        name.bytes().map(|byte| if super::request::is_token_byte(byte) { byte } else { b'-' }),
+        name.bytes().map(|byte| if super::request_line::is_token_byte(byte) { byte } else { b'-' }),
     );
     out.extend_from_slice(b": ");
     out.extend(

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cross_core;
+mod dialogues;
 mod faults;
 mod http;
 mod room;

@@ -47,6 +47,38 @@ fn a_target_may_be_absolute() {
 }
 
 #[test]
+fn a_request_hidden_in_another_publishes_nothing() {
+    let server = Running::start();
+    let mut client = Client::join(&server, "key");
+    client.subscribe("news");
+    let hidden = sized();
+    let length = hidden.len() + 5;
+    for (number, fields) in [
+        format!("Content-Length: {length}\r\nTransfer-Encoding: chunked"),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {length}"),
+        "Content-Length: 0\r\nContent-Length: 5".to_owned(),
+        "Content-Length: 5, 0".to_owned(),
+        "Content-Length: +5".to_owned(),
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity".to_owned(),
+        "Transfer-Encoding : chunked".to_owned(),
+        "Transfer-Encoding:\r\n chunked".to_owned(),
+        "X: y\nTransfer-Encoding: chunked".to_owned(),
+        "Expect: tea".to_owned(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request =
+            format!("POST /apps/1/events HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n0\r\n\r\n{hidden}");
+        let answer = Backend::new(&server).exchange(&request);
+        assert!(answer.status >= 400 && answer.head.contains("Connection: close"), "{answer:?}");
+        assert_eq!(server.count(Counter::HttpErrors), number as u64 + 1, "{fields}");
+    }
+    client.check_alive();
+    assert_eq!((server.count(Counter::ApiEvents), server.count(Counter::HttpRequests)), (0, 1));
+}
+
+#[test]
 fn a_connection_carries_a_thousand_requests() {
     let server = Running::start();
     let mut client = Client::join(&server, "key");

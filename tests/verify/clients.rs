@@ -19,20 +19,22 @@ pub(crate) fn chromium(job: &mut Job<'_>) -> Verdict {
     let Some(chromium) = install::chromium() else {
         return Err(Trouble::Skipped("there is no chromium".to_owned()));
     };
-    node_tests(job, "chromium", &[("CHROMIUM", chromium)])
+    let environment = [("CHROMIUM", chromium)];
+    let in_node = node_tests(job, "chromium", &environment);
+    // Whatever came of the first: each is counted.
+    in_node.and(python_tests(job, "chromium_*.py", &environment))
 }
 
 pub(crate) fn python(job: &mut Job<'_>) -> Verdict {
+    python_tests(job, "test_*.py", &[])
+}
+
+/// Runs the files of that name.
+fn python_tests(job: &mut Job<'_>, files: &str, environment: &[(&str, String)]) -> Verdict {
     let mut python = Command::new(install::python(job.site));
-    python.args([
-        "-B",
-        "-m",
-        "unittest",
-        "discover",
-        "--verbose",
-        "--start-directory",
-        "tests/clients/python",
-    ]);
+    python.args(["-B", "-m", "unittest", "discover", "--verbose"]);
+    python.args(["--start-directory", "tests/clients/python", "--pattern", files]);
+    python.envs(environment.iter().map(|(name, value)| (*name, value)));
     let ended = job.attempt(against_our_server(job, python), LIMIT)?;
     let tally = Tally::of_unittest(&ended.text);
     judge(job, tally, ended.success, &ended.how())

@@ -1,4 +1,4 @@
-"""A server under test, two pusher-js clients, and an application that signs for them with the SDK for Python.
+"""A server under test, two clients, and an application that signs for them with the SDK for Python.
 
 The server and the clients live in `support/python_peer.mjs`; the application is a web server in this process.
 """
@@ -33,6 +33,12 @@ class Application(http.server.BaseHTTPRequestHandler):
     #: The headers and the body of each webhook.
     webhooks = queue.Queue()
 
+    def do_OPTIONS(self):
+        """What a browser asks before its page may ask another origin."""
+        self.send_response(204)
+        self.allow_pages()
+        self.end_headers()
+
     def do_POST(self):
         length = int(self.headers["Content-Length"])
         if self.path == "/webhooks":
@@ -52,10 +58,15 @@ class Application(http.server.BaseHTTPRequestHandler):
         # The SDK gives the shared secret as bytes, which are not JSON.
         body = json.dumps(signed, default=bytes.decode).encode()
         self.send_response(200)
+        self.allow_pages()
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def allow_pages(self):
+        for what, value in {"Origin": "*", "Methods": "POST", "Headers": "authorization, content-type"}.items():
+            self.send_header(f"Access-Control-Allow-{what}", value)
 
     def log_message(self, *_):
         pass
@@ -66,6 +77,10 @@ class PeerTest(unittest.TestCase):
 
     #: Both clients are on these.
     CHANNELS = []
+    #: Which client they are: pusher-js or laravel-echo.
+    KIND = "pusher-js"
+    #: Where they live: node or chromium.
+    PLACE = "node"
 
     @classmethod
     def setUpClass(cls):
@@ -73,7 +88,10 @@ class PeerTest(unittest.TestCase):
         threading.Thread(target=cls.application.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{cls.application.server_port}"
         cls.peer = subprocess.Popen(
-            ["node", str(PEER), address, f"{address}/webhooks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ["node", str(PEER), address, f"{address}/webhooks", cls.KIND, cls.PLACE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         cls.lines = queue.Queue()
         threading.Thread(target=cls.read, daemon=True).start()

@@ -47,7 +47,8 @@ function serve(request, response) {
 
 /** Where scenarios get their clients from. */
 export class BrowserClients {
-    static async launch() {
+    /** The page comes from this host, which is 127.0.0.1 whatever its name. */
+    static async launch(host = '127.0.0.1') {
         const clients = new BrowserClients();
         clients.files = http.createServer(serve);
         await new Promise((resolve) => clients.files.listen(0, '127.0.0.1', resolve));
@@ -55,7 +56,7 @@ export class BrowserClients {
         clients.page = await clients.browser.newPage();
         clients.complaints = [];
         clients.page.on('pageerror', (error) => clients.complaints.push(String(error)));
-        await clients.page.goto(`http://127.0.0.1:${clients.files.address().port}/`);
+        await clients.page.goto(`http://${host}:${clients.files.address().port}/`);
         await clients.page.waitForFunction(() => window.open_recorder);
         return clients;
     }
@@ -67,9 +68,17 @@ export class BrowserClients {
             ([at, name, given]) => window.recorders[at][name](...given),
             [index, method, values],
         );
+        const own = { onEvent: (callback) => this.#tell(index, callback) };
         // A promise must not look as if it had a `then` of its own: this object is awaited.
-        const forward = (_, method) => (method === 'then' ? undefined : (...values) => call(method, values));
+        const forward = (_, method) => own[method] ?? (method === 'then' ? undefined : (...values) => call(method, values));
         return new Proxy({}, { get: forward });
+    }
+
+    /** Calls back for each event of a Recorder in the page: functions do not go there by themselves. */
+    async #tell(index, callback) {
+        const name = `tell_${index}`;
+        await this.page.exposeFunction(name, callback);
+        await this.page.evaluate(([at, teller]) => window.recorders[at].onEvent(window[teller]), [index, name]);
     }
 
     /** An exception in the page that nobody caught is a failure, whatever the tests saw. */

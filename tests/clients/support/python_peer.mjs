@@ -1,6 +1,7 @@
-// What a test in another language needs of us: a server, and pusher-js clients that say what they hear.
+// What a test in another language needs of us: a server, and two clients that say what they hear.
 //
-// The arguments are the address of the application that signs for the clients, and where webhooks go. First line out:
+// The arguments are the address of the application that signs for the clients, where webhooks go, which client it is
+// (`pusher-js` or `laravel-echo`) and where it lives (`node` or `chromium`). First line out:
 // `{"port":…,"apps":[…],"socket_ids":[…]}`. Then it does what it reads, a JSON line each, for both clients:
 //
 //   {"do":"subscribe","channel":…}   answered by {"done":"subscribe","channel":…}
@@ -13,22 +14,24 @@
 import assert from 'node:assert/strict';
 import readline from 'node:readline';
 
+import { BrowserClients } from './browser_clients.mjs';
 import { NodeClients } from './node_clients.mjs';
 import { APPS, Server } from './server.mjs';
 import { SOON, within } from './wait.mjs';
 
-const [backEnd, webhooks] = process.argv.slice(2);
+const [backEnd, webhooks, kind, place] = process.argv.slice(2);
 const USERS = ['ann', 'bob'];
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
 const server = await Server.start({ webhooks });
-const source = new NodeClients();
+const source = place === 'chromium' ? await BrowserClients.launch() : new NodeClients();
 const clients = [];
 const socketIds = [];
 for (const [index, user] of USERS.entries()) {
-    const client = await source.open({ kind: 'pusher-js', key: APPS[0].key, port: server.port, backEnd, user });
+    const settings = { kind, key: APPS[0].key, port: server.port, backEnd, user, encryption: true };
+    const client = await source.open(settings);
     socketIds.push(await within(SOON, 'a connection', client.connected()));
-    client.onEvent((event) => say({ client: index, ...event }));
+    await client.onEvent((event) => say({ client: index, ...event }));
     clients.push(client);
 }
 say({ port: server.port, apps: APPS, socket_ids: socketIds });
@@ -58,5 +61,6 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     const answer = await orders[order.do](order);
     say({ done: order.do, ...order, ...answer });
 }
-clients.forEach((client) => client.close());
+for (const client of clients) await client.close();
+await source.close();
 await server.stop();

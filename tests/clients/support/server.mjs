@@ -16,9 +16,10 @@ export const APPS = [
     { id: '101', key: 'first-key', secret: 'first-secret' },
     { id: '202', key: 'second-key', secret: 'second-secret' },
     { id: '303', key: 'silent-key', secret: 'silent-secret' },
+    { id: '404', key: 'local-key', secret: 'local-secret' },
 ];
 /** What an app has set besides; the others leave all as it is. */
-const SET = { 303: 'client_events = false' };
+const SET = { 303: 'client_events = false', 404: 'allowed_origins = ["localhost"]' };
 
 /** With `webhooks`, an address, the first app's webhooks go there, departures at once; subscribers are counted, too. */
 const settings = (webhooks) => `

@@ -105,7 +105,13 @@ mod header {
 
     fn masked(length: usize) -> Header {
         let payload_bytes = length as u64;
-        Header { is_final: true, opcode: Opcode::Text, masking_key: Some(KEY), payload_bytes }
+        Header {
+            is_final: true,
+            is_compressed: false,
+            opcode: Opcode::Text,
+            masking_key: Some(KEY),
+            payload_bytes,
+        }
     }
 
     #[divan::bench(args = LENGTHS)]

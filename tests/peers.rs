@@ -71,6 +71,7 @@ impl Driver {
             path_and_query: "/chat?x=1",
             key: *b"sixteen bytes it",
             subprotocols,
+            offers_deflate: false,
             headers: &[("Origin", "http://localhost")],
         };
         let mut out = Vec::new();

@@ -118,6 +118,7 @@ impl Client {
             path_and_query: &target.path(),
             key: KEY,
             subprotocols: &[],
+            offers_deflate: false,
             headers: &[],
         };
         let mut out = Vec::new();

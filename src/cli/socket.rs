@@ -234,6 +234,7 @@ fn shake_hands(
         path_and_query: target,
         key: random()?,
         subprotocols: &[],
+        offers_deflate: false,
         headers: &headers,
     };
     let mut bytes = Vec::new();

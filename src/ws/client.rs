@@ -5,7 +5,7 @@
 //!       │ handshake
 //!       ▼
 //!  ClientHandshake ◀──receive── bytes in ──▶ Accepted: subprotocol, and what came after the head
-//!                                                └─▶ Protocol::new(Role::Client)
+//!                                                └─▶ Protocol::new(Role::Client).with_deflate(…)
 //! ```
 //!
 //! Knows no socket and makes no key: the caller brings 16 random bytes, and carries bytes over any `Read` and `Write`.
@@ -16,6 +16,8 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::deflate::{self, Agreement};
+use super::extensions;
 use super::handshake::{accept_key, is_field, is_token, is_websocket, tokens, values, write_field};
 
 /// The longest head of a response that is read, with the blank line that ends it.
@@ -32,6 +34,8 @@ pub struct ClientRequest<'a> {
     pub key: [u8; 16],
     /// The subprotocols we offer, the best first.
     pub subprotocols: &'a [&'a str],
+    /// Whether we offer permessage-deflate.
+    pub offers_deflate: bool,
     /// Further header fields.
     pub headers: &'a [(&'a str, &'a str)],
 }
@@ -50,6 +54,9 @@ impl ClientRequest<'_> {
         write_field("Sec-WebSocket-Version", "13", out);
         if !self.subprotocols.is_empty() {
             write_field("Sec-WebSocket-Protocol", &self.subprotocols.join(", "), out);
+        }
+        if self.offers_deflate {
+            write_field("Sec-WebSocket-Extensions", deflate::OFFER, out);
         }
         for (name, value) in self.headers {
             write_field(name, value, out);
@@ -80,6 +87,7 @@ impl ClientRequest<'_> {
         ClientHandshake {
             accept_key: accept_key(&STANDARD.encode(self.key)),
             offered: self.subprotocols.iter().map(|&subprotocol| subprotocol.to_owned()).collect(),
+            offers_deflate: self.offers_deflate,
             received: Vec::new(),
         }
     }
@@ -117,6 +125,7 @@ impl Error for RequestError {}
 pub struct ClientHandshake {
     accept_key: String,
     offered: Vec<String>,
+    offers_deflate: bool,
     /// At most the head's limit and one part more.
     received: Vec<u8>,
 }
@@ -126,6 +135,8 @@ pub struct ClientHandshake {
 pub struct Accepted {
     /// The subprotocol it chose from those we offered.
     pub subprotocol: Option<String>,
+    /// What it agreed to about compressed messages.
+    pub deflate: Option<Agreement>,
     /// What came after the head: the first frames.
     pub rest: Vec<u8>,
 }
@@ -146,14 +157,14 @@ impl ClientHandshake {
         let Some((head, rest)) = end.and_then(|end| self.received.split_at_checked(end)) else {
             return Ok(None);
         };
-        let subprotocol = self.check(head)?;
+        let (subprotocol, deflate) = self.check(head)?;
         let rest = rest.get(4..).unwrap_or_default().to_vec();
         self.received = Vec::new();
-        Ok(Some(Accepted { subprotocol, rest }))
+        Ok(Some(Accepted { subprotocol, deflate, rest }))
     }
 
     /// RFC 6455 §4.1, the list for a client.
-    fn check(&self, head: &[u8]) -> Result<Option<String>, ResponseError> {
+    fn check(&self, head: &[u8]) -> Result<(Option<String>, Option<Agreement>), ResponseError> {
         let (status, fields) = parse_head(head).ok_or(ResponseError::Malformed)?;
         if status != 101 {
             return Err(ResponseError::Status { status });
@@ -169,15 +180,17 @@ impl ClientHandshake {
         if accepts.next() != Some(&*self.accept_key) || accepts.next().is_some() {
             return Err(ResponseError::AcceptKey);
         }
-        // We offer no extension, so there is none to agree to.
-        if tokens(fields(), "Sec-WebSocket-Extensions").next().is_some() {
+        let deflate = extensions::parse(values(fields(), "Sec-WebSocket-Extensions"))
+            .and_then(|answer| deflate::check_answer(&answer))
+            .map_err(|_| ResponseError::Extension)?;
+        if deflate.is_some() && !self.offers_deflate {
             return Err(ResponseError::Extension);
         }
         let mut chosen = values(fields(), "Sec-WebSocket-Protocol");
         match (chosen.next(), chosen.next()) {
-            (None, _) => Ok(None),
+            (None, _) => Ok((None, deflate)),
             (Some(one), None) if self.offered.iter().any(|offered| offered == one) => {
-                Ok(Some(one.to_owned()))
+                Ok((Some(one.to_owned()), deflate))
             }
             (Some(_), _) => Err(ResponseError::Subprotocol),
         }
@@ -192,7 +205,7 @@ pub enum ResponseError {
     AcceptKey,
     /// `Connection` does not name `Upgrade`.
     Connection,
-    /// The server uses an extension that we did not offer.
+    /// The server uses an extension that we did not offer, or in a way that we did not.
     Extension,
     /// The head is too long.
     HeadTooBig {
@@ -217,7 +230,7 @@ impl fmt::Display for ResponseError {
         match self {
             Self::AcceptKey => f.write_str("Sec-WebSocket-Accept does not answer our key"),
             Self::Connection => f.write_str("the answer lacks `Connection: Upgrade`"),
-            Self::Extension => f.write_str("the answer has an extension; none was offered"),
+            Self::Extension => f.write_str("the answer has an extension that was not offered so"),
             Self::HeadTooBig { limit } => {
                 write!(f, "the answer's head has more than {limit} bytes; {limit} are allowed")
             }
@@ -260,6 +273,7 @@ pub fn fuzz_response(data: &[u8]) {
         path_and_query: "/chat",
         key: *b"the sample nonce",
         subprotocols: &["chat", "superchat"],
+        offers_deflate: true,
         headers: &[],
     };
     let verdict = |cuts: &mut dyn Iterator<Item = usize>| {
@@ -272,7 +286,8 @@ pub fn fuzz_response(data: &[u8]) {
                 Ok(None) => rest = after,
                 // What stands behind the head is the rest of this part, and all that was not fed in.
                 Ok(Some(accepted)) => {
-                    return Ok(Some((accepted.subprotocol, [&accepted.rest, after].concat())));
+                    let agreed = (accepted.subprotocol, accepted.deflate);
+                    return Ok(Some((agreed, [&accepted.rest, after].concat())));
                 }
                 Err(error) => return Err(error),
             }
@@ -297,6 +312,7 @@ mod tests {
         path_and_query: "/chat",
         key: *b"the sample nonce",
         subprotocols: &["chat", "superchat"],
+        offers_deflate: false,
         headers: &[("Origin", "http://example.com")],
     };
 
@@ -376,6 +392,42 @@ mod tests {
         check_changed("s3pP", "S3pP", Err(E::AcceptKey));
         check_changed("Protocol: chat", "Protocol: other", Err(E::Subprotocol));
         check_changed("Protocol: chat", "Extensions: permessage-deflate", Err(E::Extension));
+    }
+
+    #[test]
+    fn extension_is_offered_if_we_say_so() {
+        let mut out = Vec::new();
+        ClientRequest { offers_deflate: true, ..REQUEST }.encode(&mut out).unwrap();
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+            client_no_context_takeover; client_max_window_bits\r\n";
+        assert!(String::from_utf8(out).unwrap().contains(offer));
+    }
+
+    #[test]
+    fn extension_is_agreed_to_only_if_it_was_offered_so() {
+        let sound = "permessage-deflate; server_no_context_takeover";
+        let table = [
+            (true, sound, Ok(true)),
+            (
+                true,
+                "permessage-deflate; server_no_context_takeover; client_max_window_bits=9",
+                Ok(true),
+            ),
+            (false, sound, Err(ResponseError::Extension)),
+            (true, "permessage-deflate", Err(ResponseError::Extension)),
+            (true, "x-other", Err(ResponseError::Extension)),
+            (true, "", Err(ResponseError::Extension)),
+            (false, "", Err(ResponseError::Extension)),
+            (true, "permessage-deflate;", Err(ResponseError::Extension)),
+        ];
+        for (offers_deflate, answer, expected) in table {
+            let head = format!("Sec-WebSocket-Extensions: {answer}\r\nConnection: Upgrade");
+            let response = RESPONSE.replace("Connection: Upgrade", &head);
+            let mut handshake = ClientRequest { offers_deflate, ..REQUEST }.handshake();
+            let agreed = handshake.receive(response.as_bytes());
+            let agreed = agreed.map(|accepted| accepted.unwrap().deflate.is_some());
+            assert_eq!(agreed, expected, "{offers_deflate} {answer}");
+        }
     }
 
     #[test]

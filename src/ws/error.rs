@@ -4,9 +4,9 @@ use std::error::Error;
 use std::fmt;
 
 use super::close::CloseCode;
-use super::frame::MAX_CONTROL_BYTES;
+use super::frame::{MAX_CONTROL_BYTES, Opcode};
 
-/// The peer broke RFC 6455. Ends the connection.
+/// The peer broke RFC 6455 or 7692. Ends the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -19,6 +19,11 @@ pub enum ProtocolError {
     },
     /// A close frame's reason is not UTF-8 (§5.5.1).
     CloseReasonNotUtf8,
+    /// RSV1 is set on a frame that begins no message (RFC 7692 §6.1).
+    CompressionMisplaced {
+        /// What the frame is.
+        opcode: Opcode,
+    },
     /// A continuation frame came, and there is no message to continue (§5.4).
     ContinuationWithoutStart,
     /// A control frame is fragmented (§5.5).
@@ -28,6 +33,8 @@ pub enum ProtocolError {
         /// The seven bits of its length field: 126 and 127 stand for longer ones.
         length: u8,
     },
+    /// A compressed message is no deflate data, or is cut short (RFC 7692 §7.2.2).
+    InvalidDeflate,
     /// A text message is not UTF-8 (§8.1).
     InvalidUtf8,
     /// A length is written in more bytes than it needs (§5.2).
@@ -69,11 +76,16 @@ impl ProtocolError {
     /// The close code this error earns (RFC 6455 §7.4.1).
     pub fn close_code(&self) -> CloseCode {
         match self {
-            Self::CloseReasonNotUtf8 | Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            // RFC 7692 names no code for bad deflate data. The frames are sound, so it is no fault of the protocol (1002): the
+            // data is not what its message says that it is, which is 1007.
+            Self::CloseReasonNotUtf8 | Self::InvalidDeflate | Self::InvalidUtf8 => {
+                CloseCode::INVALID_PAYLOAD
+            }
             Self::MessageTooBig { .. } => CloseCode::MESSAGE_TOO_BIG,
             Self::Timeout => CloseCode::POLICY_VIOLATION,
             Self::CloseBodyOfOneByte
             | Self::CloseCode { .. }
+            | Self::CompressionMisplaced { .. }
             | Self::ContinuationWithoutStart
             | Self::ControlFragmented
             | Self::ControlTooLong { .. }
@@ -99,6 +111,11 @@ impl fmt::Display for ProtocolError {
                 "close code {code}; 1000-1003, 1007-1014 and 3000-4999 may stand on the wire"
             ),
             Self::CloseReasonNotUtf8 => f.write_str("close reason is not UTF-8"),
+            Self::CompressionMisplaced { opcode } => write!(
+                f,
+                "RSV1 on a {} frame; it marks the first frame of a message",
+                if opcode.is_control() { "control" } else { "continuation" }
+            ),
             Self::ContinuationWithoutStart => {
                 f.write_str("continuation frame outside a message; text or binary begins one")
             }
@@ -112,6 +129,9 @@ impl fmt::Display for ProtocolError {
                     f,
                     "control frame with a {width}-bit length; at most {MAX_CONTROL_BYTES} bytes are allowed"
                 )
+            }
+            Self::InvalidDeflate => {
+                f.write_str("compressed message is not deflate data, or is cut short")
             }
             Self::InvalidUtf8 => f.write_str("text message is not UTF-8"),
             Self::LengthNotMinimal { bytes } => {
@@ -128,7 +148,7 @@ impl fmt::Display for ProtocolError {
                 f.write_str("new message inside a fragmented one; only continuations may follow")
             }
             Self::ReservedBits { bits } => {
-                write!(f, "reserved bits {bits:03b}; 000 is allowed without an extension")
+                write!(f, "reserved bits {bits:03b}; what no extension agreed to is 0")
             }
             Self::ReservedOpcode { opcode } => {
                 write!(f, "opcode {opcode:#x}; 0x0-0x2 and 0x8-0xa are allowed")

@@ -11,6 +11,7 @@
 //! Each byte is judged as soon as it is there, in order; so one stream earns one error, however it is cut.
 //! Knows one frame; what may follow what is `protocol.rs`.
 
+use super::deflate::Agreement;
 use super::error::ProtocolError;
 use super::mask::unmask;
 use super::protocol::Role;
@@ -23,6 +24,8 @@ pub const MAX_CONTROL_BYTES: usize = 125;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+/// RSV1: with permessage-deflate, the message that begins here is compressed (RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
 const OPCODE: u8 = 0x0f;
 const MASK: u8 = 0x80;
 /// Stands in the seven bits for a length of 16 bits.
@@ -82,6 +85,8 @@ impl Opcode {
 pub struct Header {
     /// Whether this frame is its message's last.
     pub is_final: bool,
+    /// Whether it begins a compressed message (RFC 7692 §6).
+    pub is_compressed: bool,
     /// What it is.
     pub opcode: Opcode,
     /// The key, if the payload is masked.
@@ -92,10 +97,20 @@ pub struct Header {
 
 impl Header {
     /// Reads a header from the front of `bytes`, and says how long it is. `None`: more bytes are needed, and those that
-    /// are here are sound. `us` decides whether frames must be masked or must not (RFC 6455 §5.1).
+    /// are here are sound. `us` decides whether frames must be masked or must not (RFC 6455 §5.1). No extension is
+    /// agreed to.
     pub fn decode(bytes: &[u8], us: Role) -> Result<Option<(Self, usize)>, ProtocolError> {
+        Self::decode_agreed(bytes, us, None)
+    }
+
+    /// The same, where compressed messages may be agreed to.
+    pub fn decode_agreed(
+        bytes: &[u8],
+        us: Role,
+        deflate: Option<Agreement>,
+    ) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        let (is_final, opcode) = Self::decode_first(first)?;
+        let (is_final, is_compressed, opcode) = Self::decode_first(first, deflate)?;
         let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
         Self::check_second(second, us, is_final, opcode)?;
         let Some((payload_bytes, rest)) = decode_length(second & !MASK, rest)? else {
@@ -108,15 +123,25 @@ impl Header {
                 None => return Ok(None),
             },
         };
-        let header = Self { is_final, opcode, masking_key, payload_bytes };
+        let header = Self { is_final, is_compressed, opcode, masking_key, payload_bytes };
         Ok(Some((header, bytes.len() - rest.len())))
     }
 
-    fn decode_first(first: u8) -> Result<(bool, Opcode), ProtocolError> {
-        if first & RESERVED != 0 {
+    fn decode_first(
+        first: u8,
+        deflate: Option<Agreement>,
+    ) -> Result<(bool, bool, Opcode), ProtocolError> {
+        let without_meaning = if deflate.is_some() { RESERVED & !COMPRESSED } else { RESERVED };
+        if first & without_meaning != 0 {
             return Err(ProtocolError::ReservedBits { bits: (first & RESERVED) >> 4 });
         }
-        Ok((first & FIN != 0, Opcode::read(first & OPCODE)?))
+        let opcode = Opcode::read(first & OPCODE)?;
+        let is_compressed = first & COMPRESSED != 0;
+        // RFC 7692 §6.1: only the frame that begins a message says what the message is.
+        if is_compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(ProtocolError::CompressionMisplaced { opcode });
+        }
+        Ok((first & FIN != 0, is_compressed, opcode))
     }
 
     fn check_second(
@@ -148,7 +173,8 @@ impl Header {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let fin = if self.is_final { FIN } else { 0 };
         let mask = if self.masking_key.is_some() { MASK } else { 0 };
-        out.push(fin | self.opcode.bits());
+        let compressed = if self.is_compressed { COMPRESSED } else { 0 };
+        out.push(fin | compressed | self.opcode.bits());
         match (u8::try_from(self.payload_bytes), u16::try_from(self.payload_bytes)) {
             (Ok(length), _) if length < LENGTH_16 => out.push(mask | length),
             (_, Ok(length)) => {
@@ -162,6 +188,19 @@ impl Header {
         }
         if let Some(key) = self.masking_key {
             out.extend(key);
+        }
+    }
+}
+
+impl Header {
+    /// Appends the header, and the payload that it announces.
+    pub(super) fn encode_with(&self, payload: &[u8], out: &mut Vec<u8>) {
+        out.reserve(MAX_HEADER_BYTES + payload.len());
+        self.encode(out);
+        let start = out.len();
+        out.extend_from_slice(payload);
+        if let (Some(key), Some(copy)) = (self.masking_key, out.get_mut(start..)) {
+            unmask(copy, key, 0);
         }
     }
 }
@@ -198,14 +237,9 @@ pub fn encode(
     payload: &[u8],
     out: &mut Vec<u8>,
 ) {
-    out.reserve(MAX_HEADER_BYTES + payload.len());
-    let header = Header { is_final, opcode, masking_key, payload_bytes: payload.len() as u64 };
-    header.encode(out);
-    let start = out.len();
-    out.extend_from_slice(payload);
-    if let (Some(key), Some(copy)) = (masking_key, out.get_mut(start..)) {
-        unmask(copy, key, 0);
-    }
+    let payload_bytes = payload.len() as u64;
+    let header = Header { is_final, is_compressed: false, opcode, masking_key, payload_bytes };
+    header.encode_with(payload, out);
 }
 
 /// For fuzzers: a header has one spelling, so what is read is written back to the byte; and the beginning of a header says
@@ -253,7 +287,13 @@ mod tests {
     }
 
     fn text(payload_bytes: u64) -> Header {
-        Header { is_final: true, opcode: Opcode::Text, masking_key: None, payload_bytes }
+        Header {
+            is_final: true,
+            is_compressed: false,
+            opcode: Opcode::Text,
+            masking_key: None,
+            payload_bytes,
+        }
     }
 
     fn encoded(header: &Header) -> Vec<u8> {
@@ -340,6 +380,7 @@ mod tests {
         ) {
             let header = Header {
                 is_final,
+                is_compressed: false,
                 opcode: Opcode::read(opcode).unwrap(),
                 masking_key: key,
                 payload_bytes: length >> shift,

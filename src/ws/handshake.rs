@@ -18,9 +18,12 @@ use std::error::Error;
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest as _, Sha1};
 
+use super::deflate::{self, Agreement, Answer};
+use super::extensions;
 use crate::http::{Request, Response, Version};
 
 /// RFC 6455 §1.3: what is appended to the key, so that only an end that knows the protocol can answer.
@@ -47,6 +50,9 @@ pub fn is_upgrade(request: &Request<'_>) -> bool {
 pub struct Offer {
     accept_key: String,
     subprotocols: Vec<String>,
+    /// What we would answer to the first offer of permessage-deflate that suits us.
+    deflate: Option<Answer>,
+    is_deflate_agreed: bool,
 }
 
 impl Offer {
@@ -74,8 +80,29 @@ impl Offer {
         if !is_key(key) {
             return Err(HandshakeError::Key);
         }
-        let subprotocols = tokens(fields(), "Sec-WebSocket-Protocol").map(str::to_owned).collect();
-        Ok(Self { accept_key: accept_key(key), subprotocols })
+        let mut lines = values(fields(), "Sec-WebSocket-Protocol").peekable();
+        let is_subprotocol_due = lines.peek().is_some();
+        let subprotocols: Vec<_> =
+            tokens(fields(), "Sec-WebSocket-Protocol").map(str::to_owned).collect();
+        // RFC 6455 §4.3: the lists have an element at least.
+        if is_subprotocol_due && subprotocols.is_empty() {
+            return Err(HandshakeError::Subprotocol);
+        }
+        let offers = extensions::parse(values(fields(), "Sec-WebSocket-Extensions"))
+            .map_err(|_| HandshakeError::Extensions)?;
+        Ok(Self {
+            accept_key: accept_key(key),
+            subprotocols,
+            deflate: deflate::agree(&offers),
+            is_deflate_agreed: false,
+        })
+    }
+
+    /// Agrees to permessage-deflate, if an offer of it suits us: [`Offer::accept`] says so, and the protocol that follows
+    /// must be told ([`Protocol::with_deflate`](super::Protocol::with_deflate)).
+    pub fn agree_to_deflate(&mut self) -> Option<Agreement> {
+        self.is_deflate_agreed = true;
+        self.deflate.as_ref().map(Answer::agreement)
     }
 
     /// The subprotocols that the client offers, the one it likes best first.
@@ -103,6 +130,9 @@ impl Offer {
         if let Some(subprotocol) = subprotocol.filter(|subprotocol| self.offers(subprotocol)) {
             write_field("Sec-WebSocket-Protocol", subprotocol, out);
         }
+        if let Some(answer) = self.deflate.filter(|_| self.is_deflate_agreed) {
+            write_field("Sec-WebSocket-Extensions", &answer.to_string(), out);
+        }
         for (name, value) in headers {
             let is_own = OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name));
             if !is_own && is_field(name, value) {
@@ -119,12 +149,16 @@ impl Offer {
 pub enum HandshakeError {
     /// `Connection` does not name `Upgrade`.
     Connection,
+    /// `Sec-WebSocket-Extensions` is there and does not follow its grammar, or names nothing.
+    Extensions,
     /// The request is not HTTP/1.1.
     HttpVersion,
     /// `Sec-WebSocket-Key` is not there once, or is not 16 bytes in base64.
     Key,
     /// The method is not GET.
     Method,
+    /// `Sec-WebSocket-Protocol` is there and names nothing.
+    Subprotocol,
     /// `Upgrade` does not name `websocket`.
     Upgrade,
     /// `Sec-WebSocket-Version` is not 13.
@@ -135,7 +169,12 @@ impl HandshakeError {
     /// The refusal's status.
     pub fn status(&self) -> u16 {
         match self {
-            Self::Connection | Self::HttpVersion | Self::Key | Self::Upgrade => 400,
+            Self::Connection
+            | Self::Extensions
+            | Self::HttpVersion
+            | Self::Key
+            | Self::Subprotocol
+            | Self::Upgrade => 400,
             Self::Method => 405,
             Self::Version => 426,
         }
@@ -152,7 +191,12 @@ impl HandshakeError {
 
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Connection | Self::HttpVersion | Self::Key | Self::Upgrade => &[],
+            Self::Connection
+            | Self::Extensions
+            | Self::HttpVersion
+            | Self::Key
+            | Self::Subprotocol
+            | Self::Upgrade => &[],
             Self::Method => &[("Allow", "GET")],
             // RFC 6455 §4.4 wants the version, RFC 9110 §15.5.22 the protocol.
             Self::Version => &[("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")],
@@ -164,9 +208,13 @@ impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connection => "a WebSocket handshake needs `Connection: Upgrade`",
+            Self::Extensions => {
+                "Sec-WebSocket-Extensions is a list of `name; parameter=value`, with one name at least"
+            }
             Self::HttpVersion => "a WebSocket handshake needs HTTP/1.1",
             Self::Key => "a WebSocket handshake needs one Sec-WebSocket-Key: 16 bytes in base64",
             Self::Method => "a WebSocket handshake is a GET",
+            Self::Subprotocol => "Sec-WebSocket-Protocol is a list of names, with one at least",
             Self::Upgrade => "a WebSocket handshake needs `Upgrade: websocket`",
             Self::Version => "this server speaks version 13 of the WebSocket protocol",
         })
@@ -227,9 +275,16 @@ fn is_alone<'a>(mut values: impl Iterator<Item = &'a str>, expected: &str) -> bo
     values.next() == Some(expected) && values.next().is_none()
 }
 
+/// Bits past the last byte are as the client likes: the key is never decoded but to be counted, and the 16 bytes that RFC
+/// 6455 §4.1 writes for an example have them set.
+const ANY_TRAILING_BITS: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
 /// 16 bytes in base64: 24 characters, the last two of them padding.
 fn is_key(key: &str) -> bool {
-    STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+    ANY_TRAILING_BITS.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
 /// For fuzzers: what is no upgrade is refused with a status of the handshake's own; what is accepted, a client that sent
@@ -240,7 +295,7 @@ pub fn fuzz_offers(data: &[u8]) {
     let mut http = crate::http::Protocol::new();
     http.receive(data);
     let Ok(Some(request)) = http.next(&limits) else { return };
-    let offer = match Offer::read(&request) {
+    let mut offer = match Offer::read(&request) {
         Ok(offer) => offer,
         Err(error) => {
             let asks_for_none =
@@ -251,26 +306,33 @@ pub fn fuzz_offers(data: &[u8]) {
         }
     };
     assert!(is_upgrade(&request) && request.method() == "GET");
-    let key = request.header("Sec-WebSocket-Key").and_then(|key| STANDARD.decode(key).ok());
-    let key = key.and_then(|key| <[u8; 16]>::try_from(key).ok());
-    assert!(key.is_some(), "an accepted key is 16 bytes in base64");
+    let key = request.header("Sec-WebSocket-Key").unwrap_or_default();
+    let nonce = ANY_TRAILING_BITS.decode(key).ok().and_then(|key| <[u8; 16]>::try_from(key).ok());
+    assert!(nonce.is_some(), "an accepted key is 16 bytes in base64");
+    let nonce = nonce.unwrap_or_default();
+    if STANDARD.encode(nonce) != key {
+        // Its last bits are such as our client never writes.
+        return;
+    }
+    let is_compressed = offer.agree_to_deflate().is_some();
     let subprotocols: Vec<&str> = offer.subprotocols().collect();
     let chosen = subprotocols.last().copied();
     let client = super::client::ClientRequest {
         host: "a",
         path_and_query: "/",
-        key: key.unwrap_or_default(),
+        key: nonce,
         subprotocols: &subprotocols,
+        offers_deflate: true,
         headers: &[],
     };
     let mut response = Vec::new();
     offer.accept(chosen, &[("X-More", "1"), ("Upgrade", "h2c")], &mut response);
     response.extend_from_slice(b"first frames");
-    let expected = super::client::Accepted {
-        subprotocol: chosen.map(str::to_owned),
-        rest: b"first frames".to_vec(),
-    };
-    assert_eq!(client.handshake().receive(&response), Ok(Some(expected)));
+    let accepted = client.handshake().receive(&response);
+    let agreed =
+        accepted.map(|accepted| accepted.map(|it| (it.subprotocol, it.deflate.is_some(), it.rest)));
+    let expected = (chosen.map(str::to_owned), is_compressed, b"first frames".to_vec());
+    assert_eq!(agreed, Ok(Some(expected)));
 }
 
 #[cfg(test)]

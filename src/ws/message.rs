@@ -3,12 +3,15 @@
 //! ```text
 //!  one whole frame      ───────────────────────────────▶ Message, borrowed: no copy, no allocation
 //!  a part of a payload  ──▶ Assembly ──▶ … ──▶ Assembly ──▶ Message, owned; its memory goes with it
+//!  a compressed one     ──▶ Assembly, as it came ──▶ … ─ inflate ─▶ Message, owned
 //! ```
 //!
-//! Text is a `str` from the moment it is checked, so it is checked once. Knows no frames.
+//! A compressed message is inflated when its last byte is here: until then one inflater may serve the other connections of
+//! a core, and what waits for a slow peer is the little that it sent. Text is a `str` from the moment it is checked, so it is checked once. Knows no frames.
 
 use std::borrow::Cow;
 
+use super::deflate::Undo;
 use super::error::ProtocolError;
 use super::utf8;
 
@@ -107,39 +110,47 @@ impl<'b> Message<'b> {
 pub(super) enum Assembly {
     Text(utf8::Incremental),
     Binary(Vec<u8>),
+    /// What has come of the compressed message, still compressed.
+    Compressed(MessageKind, Vec<u8>),
 }
 
 impl Assembly {
     /// Begins a message whose first frame announces so many bytes.
-    pub(super) fn new(kind: MessageKind, announced: u64) -> Self {
+    pub(super) fn new(kind: MessageKind, is_compressed: bool, announced: u64) -> Self {
         let bytes = usize::try_from(announced).map_or(RESERVE_BYTES, |n| n.min(RESERVE_BYTES));
         match kind {
+            kind if is_compressed => Self::Compressed(kind, Vec::with_capacity(bytes)),
             MessageKind::Text => Self::Text(utf8::Incremental::with_capacity(bytes)),
             MessageKind::Binary => Self::Binary(Vec::with_capacity(bytes)),
         }
     }
 
+    pub(super) fn is_compressed(&self) -> bool {
+        matches!(self, Self::Compressed(..))
+    }
+
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
+            Self::Binary(bytes) | Self::Compressed(_, bytes) => bytes.len(),
         }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
         match self {
             Self::Text(text) => text.push(bytes),
-            Self::Binary(all) => {
+            Self::Binary(all) | Self::Compressed(_, all) => {
                 all.extend_from_slice(bytes);
                 Ok(())
             }
         }
     }
 
-    pub(super) fn finish<'b>(self) -> Result<Message<'b>, ProtocolError> {
+    pub(super) fn finish<'b>(self, undo: &mut Undo<'_>) -> Result<Message<'b>, ProtocolError> {
         match self {
             Self::Text(text) => text.finish().map(Message::from_text),
             Self::Binary(bytes) => Ok(Message::from_bytes(bytes)),
+            Self::Compressed(kind, bytes) => undo.message(kind, &bytes),
         }
     }
 }
@@ -147,13 +158,14 @@ impl Assembly {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ws::Inflater;
 
     fn assembled(kind: MessageKind, parts: &[&[u8]]) -> Result<Message<'static>, ProtocolError> {
-        let mut assembly = Assembly::new(kind, 0);
+        let mut assembly = Assembly::new(kind, false, 0);
         for part in parts {
             assembly.push(part)?;
         }
-        assembly.finish()
+        assembly.finish(&mut Undo { inflater: &mut Inflater::default(), limit: 100 })
     }
 
     #[test]
@@ -188,10 +200,12 @@ mod tests {
 
     #[test]
     fn announced_length_sets_little_memory_aside() {
-        for kind in [MessageKind::Text, MessageKind::Binary] {
-            let capacity = match Assembly::new(kind, u64::MAX) {
+        for (kind, is_compressed) in
+            [(MessageKind::Text, false), (MessageKind::Binary, false), (MessageKind::Text, true)]
+        {
+            let capacity = match Assembly::new(kind, is_compressed, u64::MAX) {
                 Assembly::Text(text) => text.capacity(),
-                Assembly::Binary(bytes) => bytes.capacity(),
+                Assembly::Binary(bytes) | Assembly::Compressed(_, bytes) => bytes.capacity(),
             };
             assert!(capacity <= RESERVE_BYTES, "{capacity}");
         }

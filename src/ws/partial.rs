@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 use std::mem;
 
+use super::deflate::{Agreement, Undo};
 use super::error::ProtocolError;
 use super::frame::{Header, MAX_HEADER_BYTES, Opcode};
 use super::mask::unmask;
@@ -67,13 +68,14 @@ impl Partial {
             Opcode::Binary => MessageKind::Binary,
             Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => return,
         };
-        self.message = Some(Assembly::new(kind, header.payload_bytes));
+        self.message = Some(Assembly::new(kind, header.is_compressed, header.payload_bytes));
     }
 
     /// Takes what has come of the incomplete frame's payload.
     pub(super) fn go_on<'b>(
         &mut self,
         input: &mut Input<'_>,
+        undo: &mut Undo<'_>,
     ) -> Result<Option<Heard<'b>>, ProtocolError> {
         let Some(frame) = &mut self.frame else { return Ok(None) };
         let part = input.take(usize::try_from(frame.left).unwrap_or(usize::MAX));
@@ -88,7 +90,7 @@ impl Partial {
             self.frame = None;
         }
         if !opcode.is_control() {
-            return self.assemble(part, is_final && is_complete);
+            return self.assemble(part, is_final && is_complete, undo);
         }
         self.control.extend_from_slice(part);
         if !is_complete {
@@ -108,13 +110,14 @@ impl Partial {
         &mut self,
         part: &[u8],
         is_last: bool,
+        undo: &mut Undo<'_>,
     ) -> Result<Option<Heard<'b>>, ProtocolError> {
         let Some(message) = &mut self.message else { return Ok(None) };
         message.push(part)?;
         if !is_last {
             return Ok(None);
         }
-        let message = self.message.take().map(Assembly::finish).transpose()?;
+        let message = self.message.take().map(|message| message.finish(undo)).transpose()?;
         Ok(message.map(Heard::Message))
     }
 }
@@ -144,10 +147,11 @@ impl PartialHeader {
         &mut self,
         input: &mut Input<'_>,
         us: Role,
+        deflate: Option<Agreement>,
     ) -> Result<Option<Header>, ProtocolError> {
         while !input.bytes.is_empty() {
             self.extend(input.take(1));
-            if let Some((header, _)) = Header::decode(self.bytes(), us)? {
+            if let Some((header, _)) = Header::decode_agreed(self.bytes(), us, deflate)? {
                 self.filled = 0;
                 return Ok(Some(header));
             }

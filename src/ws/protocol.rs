@@ -24,10 +24,13 @@ use std::borrow::Cow;
 use std::mem;
 
 use super::close::{CloseCode, CloseFrame};
+use super::deflate::{Agreement, Deflater, Inflater, Undo, WindowBits};
 use super::error::{ProtocolError, SendError};
-use super::frame::{self, Header, MAX_CONTROL_BYTES, Opcode};
+#[cfg(any(test, fuzzing))]
+use super::frame;
+use super::frame::{Header, MAX_CONTROL_BYTES, Opcode};
 use super::mask::unmask;
-use super::message::{Limits, Message, MessageKind};
+use super::message::{Assembly, Limits, Message, MessageKind};
 use super::partial::{Heard, Partial};
 
 /// Which end we are.
@@ -100,14 +103,20 @@ pub enum Event<'b> {
 pub struct Protocol {
     role: Role,
     state: State,
+    deflate: Option<Agreement>,
     /// `Some` only while something is incomplete.
     partial: Option<Box<Partial>>,
 }
 
 impl Protocol {
-    /// A connection whose opening handshake is done.
+    /// A connection whose opening handshake is done, and has agreed to no extension.
     pub fn new(role: Role) -> Self {
-        Self { role, state: State::Open, partial: None }
+        Self { role, state: State::Open, deflate: None, partial: None }
+    }
+
+    /// The same, whose handshake has agreed to permessage-deflate, or not.
+    pub fn with_deflate(self, deflate: Option<Agreement>) -> Self {
+        Self { deflate, ..self }
     }
 
     /// Takes bytes up to and including the next event. `None`: all bytes are consumed, no event is complete.
@@ -119,8 +128,21 @@ impl Protocol {
         limits: &Limits,
         reply: &mut Reply<'_>,
     ) -> Result<Option<Event<'b>>, ProtocolError> {
+        self.receive_with(&mut Inflater::default(), input, limits, reply)
+    }
+
+    /// The same with an inflater that is kept: the memory that compressed messages take is set aside once, for any
+    /// number of connections.
+    pub fn receive_with<'b>(
+        &mut self,
+        inflater: &mut Inflater,
+        input: &mut Input<'b>,
+        limits: &Limits,
+        reply: &mut Reply<'_>,
+    ) -> Result<Option<Event<'b>>, ProtocolError> {
+        let mut undo = Undo { inflater, limit: limits.message_bytes };
         while self.state != State::Closed {
-            let heard = self.hear(input, limits);
+            let heard = self.hear(input, &mut undo);
             // Gives the memory up once nothing is incomplete.
             self.partial.take_if(|partial| partial.is_idle());
             let heard = match heard {
@@ -147,6 +169,20 @@ impl Protocol {
     ) -> Result<(), SendError> {
         self.check_open()?;
         self.write(kind.opcode(), payload, out);
+        Ok(())
+    }
+
+    /// The same, compressed if that is agreed to and makes the message shorter.
+    pub fn send_with(
+        &self,
+        deflater: &mut Deflater,
+        kind: MessageKind,
+        payload: &[u8],
+        out: &mut Reply<'_>,
+    ) -> Result<(), SendError> {
+        self.check_open()?;
+        let compressed = self.deflate.and_then(|agreed| deflater.deflate(agreed.window, payload));
+        self.write_frame(kind.opcode(), compressed.is_some(), compressed.unwrap_or(payload), out);
         Ok(())
     }
 
@@ -177,6 +213,17 @@ impl Protocol {
     /// Where the connection stands.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// What is agreed about compressed messages.
+    pub fn deflate(&self) -> Option<Agreement> {
+        self.deflate
+    }
+
+    /// Whether the compressed frame of a [`Prepared`](super::Prepared) may be sent: it reaches as far back as the largest
+    /// window.
+    pub fn takes_shared_deflate(&self) -> bool {
+        self.deflate.is_some_and(|agreed| agreed.window == WindowBits::MOST)
     }
 
     /// Whether the peer is in the middle of a frame or a message.
@@ -211,10 +258,14 @@ impl Protocol {
                 self.end();
                 Ok(Some(Event::Close(close)))
             }
-            // RFC 6455 §5.5.1: after our close frame nothing of ours may follow, not even a pong; and who said
-            // goodbye has stopped listening.
-            (State::ClosingUs, Heard::Message(_) | Heard::Ping(_) | Heard::Pong(_))
-            | (State::Closed, _) => Ok(None),
+            // RFC 6455 §5.5.2: a ping is answered until the peer's close frame has come. §5.5.1 forbids only data frames
+            // behind our own; and a peer that has not read that far may judge us by its pongs.
+            (State::ClosingUs, Heard::Ping(payload)) => {
+                self.write(Opcode::Pong, &payload, reply);
+                Ok(Some(Event::Ping(payload)))
+            }
+            // Who said goodbye has stopped listening.
+            (State::ClosingUs, Heard::Message(_) | Heard::Pong(_)) | (State::Closed, _) => Ok(None),
         }
     }
 
@@ -239,11 +290,23 @@ impl Protocol {
     }
 
     fn write(&self, opcode: Opcode, payload: &[u8], out: &mut Reply<'_>) {
+        self.write_frame(opcode, false, payload, out);
+    }
+
+    fn write_frame(
+        &self,
+        opcode: Opcode,
+        is_compressed: bool,
+        payload: &[u8],
+        out: &mut Reply<'_>,
+    ) {
         let masking_key = match self.role {
             Role::Client => Some(out.masking_key),
             Role::Server => None,
         };
-        frame::encode(true, opcode, masking_key, payload, out.bytes);
+        let payload_bytes = payload.len() as u64;
+        let header = Header { is_final: true, is_compressed, opcode, masking_key, payload_bytes };
+        header.encode_with(payload, out.bytes);
     }
 
     fn write_close(&self, close: Option<&CloseFrame<'_>>, out: &mut Reply<'_>) {
@@ -261,21 +324,21 @@ impl Protocol {
     fn hear<'b>(
         &mut self,
         input: &mut Input<'b>,
-        limits: &Limits,
+        undo: &mut Undo<'_>,
     ) -> Result<Option<Heard<'b>>, ProtocolError> {
         loop {
             if let Some(partial) = &mut self.partial
                 && partial.is_mid_frame()
             {
-                let heard = partial.go_on(input)?;
+                let heard = partial.go_on(input, undo)?;
                 let wants_more = partial.is_mid_frame();
                 if heard.is_some() || wants_more {
                     return Ok(heard);
                 }
             }
             let Some(header) = self.take_header(input)? else { return Ok(None) };
-            self.admit(&header, limits)?;
-            if let Some(heard) = self.take_payload(header, input)? {
+            self.admit(&header, undo.limit)?;
+            if let Some(heard) = self.take_payload(header, input, undo)? {
                 return Ok(Some(heard));
             }
         }
@@ -285,9 +348,9 @@ impl Protocol {
         if let Some(partial) = &mut self.partial
             && !partial.header.bytes().is_empty()
         {
-            return partial.header.complete(input, self.role);
+            return partial.header.complete(input, self.role, self.deflate);
         }
-        match Header::decode(input.bytes, self.role)? {
+        match Header::decode_agreed(input.bytes, self.role, self.deflate)? {
             Some((header, bytes)) => {
                 input.take(bytes);
                 Ok(Some(header))
@@ -303,8 +366,8 @@ impl Protocol {
     }
 
     /// Whether this frame may come now, and whether its message stays within the limit: judged by the header alone,
-    /// before a byte of the body is kept.
-    fn admit(&self, header: &Header, limits: &Limits) -> Result<(), ProtocolError> {
+    /// before a byte of the body is kept. What is in a compressed message is judged while it is inflated.
+    fn admit(&self, header: &Header, limit: usize) -> Result<(), ProtocolError> {
         let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
         let assembled = match (header.opcode, message) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
@@ -315,8 +378,9 @@ impl Protocol {
             (Opcode::Continuation, Some(message)) => message.len() as u64,
             (Opcode::Text | Opcode::Binary, None) => 0,
         };
-        let limit = limits.message_bytes;
-        if assembled.saturating_add(header.payload_bytes) > limit as u64 {
+        let is_compressed = header.is_compressed || message.is_some_and(Assembly::is_compressed);
+        let most = if is_compressed { Undo::compressed_limit(limit) } else { limit };
+        if assembled.saturating_add(header.payload_bytes) > most as u64 {
             return Err(ProtocolError::MessageTooBig { limit });
         }
         Ok(())
@@ -327,6 +391,7 @@ impl Protocol {
         &mut self,
         header: Header,
         input: &mut Input<'b>,
+        undo: &mut Undo<'_>,
     ) -> Result<Option<Heard<'b>>, ProtocolError> {
         let whole = usize::try_from(header.payload_bytes).ok();
         let Some(bytes) = whole.filter(|bytes| *bytes <= input.bytes.len()) else {
@@ -338,20 +403,20 @@ impl Protocol {
             unmask(payload, key, 0);
         }
         let payload: &'b [u8] = payload;
+        let message = |kind, undo: &mut Undo<'_>| match header.is_compressed {
+            true => undo.message(kind, payload),
+            false => Message::check(kind, payload),
+        };
         match (header.opcode, header.is_final) {
             (Opcode::Close, _) => Ok(Some(Heard::Close(Cow::Borrowed(payload)))),
             (Opcode::Ping, _) => Ok(Some(Heard::Ping(Cow::Borrowed(payload)))),
             (Opcode::Pong, _) => Ok(Some(Heard::Pong(Cow::Borrowed(payload)))),
-            (Opcode::Text, true) => {
-                Message::check(MessageKind::Text, payload).map(Heard::Message).map(Some)
-            }
-            (Opcode::Binary, true) => {
-                Message::check(MessageKind::Binary, payload).map(Heard::Message).map(Some)
-            }
+            (Opcode::Text, true) => Ok(Some(Heard::Message(message(MessageKind::Text, undo)?))),
+            (Opcode::Binary, true) => Ok(Some(Heard::Message(message(MessageKind::Binary, undo)?))),
             (Opcode::Text | Opcode::Binary, false) | (Opcode::Continuation, _) => {
                 let partial = self.partial();
                 partial.begin_message(&header);
-                partial.assemble(payload, header.is_final)
+                partial.assemble(payload, header.is_final, undo)
             }
         }
     }
@@ -378,9 +443,14 @@ const FUZZ_MASKING_KEY: [u8; 4] = [1, 2, 3, 4];
 
 /// Everything that one stream of bytes leads to: events, answers, error, state. However it is cut, it is the same.
 #[cfg(any(test, fuzzing))]
-fn transcript(role: Role, bytes: &[u8], cuts: &mut dyn Iterator<Item = usize>) -> Vec<String> {
+fn transcript(
+    new: &dyn Fn() -> Protocol,
+    bytes: &[u8],
+    cuts: &mut dyn Iterator<Item = usize>,
+) -> Vec<String> {
     let limits = Limits { message_bytes: FUZZ_MESSAGE_BYTES };
-    let mut protocol = Protocol::new(role);
+    let mut protocol = new();
+    let mut inflater = Inflater::default();
     let mut answers = Vec::new();
     let mut said = Vec::new();
     let mut bytes = bytes.to_vec();
@@ -392,7 +462,7 @@ fn transcript(role: Role, bytes: &[u8], cuts: &mut dyn Iterator<Item = usize>) -
         let mut input = Input { bytes: part };
         let mut reply = Reply { bytes: &mut answers, masking_key: FUZZ_MASKING_KEY };
         loop {
-            match protocol.receive(&mut input, &limits, &mut reply) {
+            match protocol.receive_with(&mut inflater, &mut input, &limits, &mut reply) {
                 Ok(None) => break,
                 Ok(Some(event)) => said.push(format!("{event:?}")),
                 Err(error) => said.push(format!("{error:?}")),
@@ -405,18 +475,21 @@ fn transcript(role: Role, bytes: &[u8], cuts: &mut dyn Iterator<Item = usize>) -
     said
 }
 
-/// For fuzzers: any bytes, either role, cut anywhere, lead to the same events and never to a panic.
-/// The first byte chooses the role and how many of the following are lengths of parts.
+/// For fuzzers: any bytes, either role, with and without permessage-deflate, cut anywhere, lead to the same events and
+/// never to a panic. The first byte chooses the role (lowest bit), whether deflate is agreed to (highest), and how many of the
+/// following are lengths of parts.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz_cuts(data: &[u8]) {
     let Some((&first, rest)) = data.split_first() else { return };
     let role = if first & 1 == 0 { Role::Server } else { Role::Client };
-    let lengths = usize::from(first >> 1).min(8).min(rest.len());
+    let deflate = (first & 0x80 != 0).then_some(Agreement { window: WindowBits::MOST });
+    let lengths = usize::from((first & 0x7f) >> 1).min(8).min(rest.len());
     let (lengths, bytes) = rest.split_at(lengths);
-    let whole = transcript(role, bytes, &mut std::iter::empty());
+    let new = || Protocol::new(role).with_deflate(deflate);
+    let whole = transcript(&new, bytes, &mut std::iter::empty());
     let mut cuts = lengths.iter().map(|length| usize::from(*length)).cycle();
-    assert_eq!(transcript(role, bytes, &mut cuts), whole);
-    assert_eq!(transcript(role, bytes, &mut std::iter::repeat(1)), whole);
+    assert_eq!(transcript(&new, bytes, &mut cuts), whole);
+    assert_eq!(transcript(&new, bytes, &mut std::iter::repeat(1)), whole);
 }
 
 /// For fuzzers: frames made by the rules lead to what the rules say, however they are cut. The first byte chooses the role,
@@ -436,7 +509,10 @@ pub fn fuzz_messages(data: &[u8]) {
     let stream = mem::take(&mut said.stream);
     let expected = said.finish();
     for length in [usize::MAX, 1, usize::from(part)] {
-        assert_eq!(transcript(us, &stream, &mut std::iter::repeat(length)), expected);
+        assert_eq!(
+            transcript(&|| Protocol::new(us), &stream, &mut std::iter::repeat(length)),
+            expected
+        );
     }
 }
 

@@ -111,6 +111,7 @@ pub(crate) fn upgrade(target: &str) -> ClientRequest<'_> {
         path_and_query: target,
         key: *b"sixteen bytes, !",
         subprotocols: &[],
+        offers_deflate: false,
         headers: &[],
     }
 }

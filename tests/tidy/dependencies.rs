@@ -7,7 +7,7 @@ use crate::tree::Tree;
 const ARGUED: &str = "docs/internals/dependencies.md";
 
 /// Direct dependencies of the crate itself. The number shrinks; to raise it is a decision.
-const MOST_DIRECT: usize = 23;
+const MOST_DIRECT: usize = 24;
 
 /// What the model of the mailbox alone is compiled with.
 const FOR_LOOM: &str = "target.'cfg(loom)'.dev-dependencies";

@@ -94,6 +94,73 @@ fn key_must_be_16_bytes_in_base64() {
 }
 
 #[test]
+fn key_of_the_rfc_whose_last_bits_are_set_is_accepted() {
+    // RFC 6455 §4.1: the bytes 1 to 16, as the text itself writes them.
+    check("Sec-WebSocket-Key", Some("AQIDBAUGBwgJCgsMDQ4PEC=="), None);
+    check("Sec-WebSocket-Key", Some("AQIDBAUGBwgJCgsMDQ4PEA=="), None);
+}
+
+#[test]
+fn list_without_an_element_is_refused() {
+    for value in ["", ",", " , ,"] {
+        check("Sec-WebSocket-Protocol", Some(value), Some(HandshakeError::Subprotocol));
+        check("Sec-WebSocket-Extensions", Some(value), Some(HandshakeError::Extensions));
+    }
+}
+
+#[test]
+fn malformed_extensions_are_refused_with_400() {
+    for value in
+        ["a b", "permessage-deflate;", "permessage-deflate; server_max_window_bits=", "\"a\""]
+    {
+        check("Sec-WebSocket-Extensions", Some(value), Some(HandshakeError::Extensions));
+    }
+    assert_eq!(HandshakeError::Extensions.status(), 400);
+}
+
+/// What the answer says of extensions, for the lines of a request.
+fn extensions_answered(lines: &[&str]) -> Option<String> {
+    let mut fields = SOUND.to_vec();
+    fields.extend(lines.iter().map(|line| ("Sec-WebSocket-Extensions", *line)));
+    let mut offer = read("GET", &fields).unwrap();
+    let agreed = offer.agree_to_deflate();
+    let mut out = Vec::new();
+    offer.accept(None, &[], &mut out);
+    let head = String::from_utf8(out).unwrap();
+    let mut named = head.lines().filter_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+    let answer = named.next().map(str::to_owned);
+    assert_eq!((answer.is_some(), named.next()), (agreed.is_some(), None), "{head}");
+    answer
+}
+
+#[test]
+fn first_acceptable_offer_of_several_lines_is_agreed_to() {
+    let answer = extensions_answered(&[
+        "x-webkit-deflate-frame, permessage-deflate; unknown",
+        "permessage-deflate; server_max_window_bits=11; client_max_window_bits",
+        "permessage-deflate",
+    ]);
+    let expected = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+        server_max_window_bits=11";
+    assert_eq!(answer.as_deref(), Some(expected));
+}
+
+#[test]
+fn what_is_not_agreed_to_is_not_in_the_answer() {
+    assert_eq!(extensions_answered(&["x-other; a=1", "permessage-deflate; mystery"]), None);
+    assert_eq!(extensions_answered(&[]), None);
+}
+
+#[test]
+fn extension_is_not_in_the_answer_unless_the_caller_agrees() {
+    let mut fields = SOUND.to_vec();
+    fields.push(("Sec-WebSocket-Extensions", "permessage-deflate"));
+    let mut out = Vec::new();
+    read("GET", &fields).unwrap().accept(None, &[], &mut out);
+    assert!(!String::from_utf8(out).unwrap().contains("Extensions"));
+}
+
+#[test]
 fn fields_that_may_come_once_come_once() {
     let error = |name, value| {
         let mut fields = SOUND.to_vec();
@@ -159,6 +226,7 @@ fn request_of_our_client_role_is_accepted_by_our_server_role() {
         path_and_query: "/app/key?protocol=7",
         key: [7; 16],
         subprotocols: &["chat"],
+        offers_deflate: true,
         headers: &[("Origin", "http://localhost")],
     };
     let (mut bytes, mut out) = (Vec::new(), Vec::new());
@@ -166,10 +234,12 @@ fn request_of_our_client_role_is_accepted_by_our_server_role() {
     let mut protocol = http::Protocol::new();
     protocol.receive(&bytes);
     let limits = http::Limits { head_bytes: 4096, headers: 32, body_bytes: 0 };
-    let offer = Offer::read(&protocol.next(&limits).unwrap().unwrap()).unwrap();
+    let mut offer = Offer::read(&protocol.next(&limits).unwrap().unwrap()).unwrap();
+    let agreed = offer.agree_to_deflate();
     offer.accept(offer.choose(&["chat"]), &[("X-Served-By", "us")], &mut out);
     let accepted = request.handshake().receive(&out).unwrap().unwrap();
     assert_eq!((accepted.subprotocol.as_deref(), &*accepted.rest), (Some("chat"), &b""[..]));
+    assert!(agreed.is_some() && accepted.deflate == agreed);
 }
 
 #[test]

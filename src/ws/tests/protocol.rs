@@ -288,7 +288,9 @@ fn close_is_echoed_with_its_code() {
 fn message_over_the_limit_is_refused_by_its_header() {
     let header = |is_final, opcode, payload_bytes| {
         let mut out = Vec::new();
-        Header { is_final, opcode, masking_key: Some(KEY), payload_bytes }.encode(&mut out);
+        let is_compressed = false;
+        Header { is_final, is_compressed, opcode, masking_key: Some(KEY), payload_bytes }
+            .encode(&mut out);
         out
     };
     let too_big = ProtocolError::MessageTooBig { limit: 1000 };
@@ -323,7 +325,7 @@ fn invalid_utf8_fails_inside_a_frame_at_the_wrong_byte() {
 }
 
 #[test]
-fn after_our_close_only_their_close_is_heard() {
+fn after_our_close_only_pings_and_their_close_are_heard() {
     let closing = || {
         let mut us = Protocol::new(Role::Server);
         let mut out = Vec::new();
@@ -333,16 +335,15 @@ fn after_our_close_only_their_close_is_heard() {
         assert_eq!(us.state(), State::ClosingUs);
         us
     };
-    let chatter = [
-        whole(Opcode::Text, b"x"),
-        whole(Opcode::Ping, b"x"),
-        whole(Opcode::Pong, b"x"),
-        part(Opcode::Text, b"x"),
-    ];
+    let chatter = [whole(Opcode::Text, b"x"), whole(Opcode::Pong, b"x"), part(Opcode::Text, b"x")];
     let goodbye = [&chatter[..], &[close_frame(Role::Client, 1001, "")]].concat();
     check_from(&closing, &goodbye, &["Close 1001 "], &[]);
     let error = [&chatter[..], &[whole(Opcode::Text, b"y")]].concat();
     check_from(&closing, &error, &["NewMessageInsideMessage"], &[]);
+    // RFC 6455 §5.5.2: their close frame has not come, so a ping has its pong.
+    let pong = frame(Role::Server, true, Opcode::Pong, b"?");
+    let pinged = [whole(Opcode::Ping, b"?"), close_frame(Role::Client, 1001, "")];
+    check_from(&closing, &pinged, &["Ping ?", "Close 1001 "], &[pong]);
     let odd = [close_frame(Role::Client, 1005, "")];
     check_from(&closing, &odd, &["CloseCode { code: 1005 }"], &[]);
 }
@@ -376,6 +377,182 @@ fn code_that_must_not_be_sent_closes_with_an_empty_body() {
     let mut reply = Reply { bytes: &mut out, masking_key: KEY };
     Protocol::new(Role::Server).close(CloseCode(1005), "no", &mut reply).unwrap();
     assert_eq!(out, b"\x88\x00");
+}
+
+// ── permessage-deflate ──
+
+const DEFLATE: Option<Agreement> = Some(Agreement { window: WindowBits::MOST });
+/// RFC 7692 §7.2.3.1: "Hello", compressed.
+const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+
+fn deflating() -> Protocol {
+    Protocol::new(Role::Server).with_deflate(DEFLATE)
+}
+
+/// A masked frame that begins a compressed message, or claims to.
+fn compressed(is_final: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    compressed_from(Role::Client, is_final, opcode, payload)
+}
+
+fn compressed_from(from: Role, is_final: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = frame(from, is_final, opcode, payload);
+    bytes[0] |= 0x40;
+    bytes
+}
+
+/// What a payload is on the wire, compressed by zlib alone.
+fn deflated(payload: &[u8]) -> Vec<u8> {
+    let mut engine = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut out = Vec::with_capacity(payload.len() + 100);
+    engine.compress_vec(payload, &mut out, flate2::FlushCompress::Sync).unwrap();
+    out.truncate(out.strip_suffix(b"\0\0\xff\xff").unwrap().len());
+    out
+}
+
+/// Checks that a connection that agreed to compression fails with this error and close code.
+fn check_deflate_fails(frames: &[Vec<u8>], error: ProtocolError, code: u16) {
+    let body = CloseFrame { code: CloseCode(code), reason: Cow::Owned(error.to_string()) };
+    let mut close = Vec::new();
+    body.encode(&mut close);
+    let answers = frame(Role::Server, true, Opcode::Close, &close);
+    check_from(&deflating, frames, &[&format!("{error:?}")], &[answers]);
+}
+
+#[test]
+fn compressed_messages_of_the_rfc_are_heard() {
+    // RFC 7692 §7.2.3, to the letter, from a server and from a client.
+    let client = || Protocol::new(Role::Client).with_deflate(DEFLATE);
+    let whole = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00".to_vec();
+    check_from(&client, &[whole], &["Text Hello"], &[]);
+    let fragments = [b"\x41\x03\xf2\x48\xcd".to_vec(), b"\x80\x04\xc9\xc9\x07\x00".to_vec()];
+    check_from(&client, &fragments, &["Text Hello"], &[]);
+    for payload in [
+        &b"\xc1\x0b\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00"[..],
+        b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00",
+        b"\xc1\x0d\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00",
+    ] {
+        check_from(&client, &[payload.to_vec()], &["Text Hello"], &[]);
+    }
+    check_from(&client, &[b"\xc1\x01\x00".to_vec()], &["Text "], &[]);
+    check_from(&deflating, &[compressed(true, Opcode::Binary, HELLO)], &["Binary Hello"], &[]);
+}
+
+#[test]
+fn compressed_and_plain_messages_may_take_turns() {
+    let frames = [
+        compressed(true, Opcode::Text, HELLO),
+        whole(Opcode::Text, b"plain"),
+        compressed(false, Opcode::Text, &HELLO[..2]),
+        whole(Opcode::Ping, b"1"),
+        part(Opcode::Continuation, b""),
+        part(Opcode::Continuation, &HELLO[2..5]),
+        whole(Opcode::Continuation, &HELLO[5..]),
+        part(Opcode::Text, b"pl"),
+        whole(Opcode::Continuation, b"ain"),
+    ];
+    let pong = frame(Role::Server, true, Opcode::Pong, b"1");
+    let said = ["Text Hello", "Text plain", "Ping 1", "Text Hello", "Text plain"];
+    check_from(&deflating, &frames, &said, &[pong]);
+}
+
+#[test]
+fn compressed_message_without_agreement_closes_with_1002() {
+    let reserved = ProtocolError::ReservedBits { bits: 4 };
+    check_fails(&[compressed(true, Opcode::Text, HELLO)], reserved, 1002);
+}
+
+#[test]
+fn rsv1_inside_a_message_closes_with_1002() {
+    let misplaced = |opcode| ProtocolError::CompressionMisplaced { opcode };
+    for rest in [true, false] {
+        let frames = [
+            compressed(false, Opcode::Text, &HELLO[..3]),
+            compressed(rest, Opcode::Continuation, &HELLO[3..]),
+        ];
+        check_deflate_fails(&frames, misplaced(Opcode::Continuation), 1002);
+    }
+    let alone = [compressed(true, Opcode::Continuation, HELLO)];
+    check_deflate_fails(&alone, misplaced(Opcode::Continuation), 1002);
+}
+
+#[test]
+fn rsv1_on_a_control_frame_closes_with_1002() {
+    for opcode in [Opcode::Ping, Opcode::Pong, Opcode::Close] {
+        let misplaced = ProtocolError::CompressionMisplaced { opcode };
+        check_deflate_fails(&[compressed(true, opcode, b"")], misplaced, 1002);
+    }
+}
+
+#[test]
+fn other_reserved_bits_stay_without_a_meaning() {
+    for bits in [1, 2, 3, 5, 6, 7] {
+        let mut bytes = whole(Opcode::Text, b"");
+        bytes[0] |= bits << 4;
+        check_deflate_fails(&[bytes], ProtocolError::ReservedBits { bits }, 1002);
+    }
+}
+
+#[test]
+fn invalid_deflate_data_closes_with_1007() {
+    for payload in [&b"\xff\xff"[..], b"", &HELLO[..4], b"\xf3\x48\xcd\xc9\xc9\x07\x00"] {
+        let invalid = ProtocolError::InvalidDeflate;
+        check_deflate_fails(&[compressed(true, Opcode::Text, payload)], invalid, 1007);
+        let (first, rest) = payload.split_at(payload.len() / 2);
+        let frames = [compressed(false, Opcode::Text, first), whole(Opcode::Continuation, rest)];
+        check_deflate_fails(&frames, invalid, 1007);
+    }
+}
+
+#[test]
+fn inflated_text_that_is_not_utf8_closes_with_1007() {
+    let latin = "gr\u{fc}\u{df}e ".repeat(20).chars().map(|c| c as u8).collect::<Vec<_>>();
+    let frames = [compressed(true, Opcode::Text, &deflated(&latin))];
+    check_deflate_fails(&frames, ProtocolError::InvalidUtf8, 1007);
+    let cut = "€".repeat(30);
+    let inside = deflated(&cut.as_bytes()[..89]);
+    let frames = [compressed(true, Opcode::Text, &inside)];
+    check_deflate_fails(&frames, ProtocolError::InvalidUtf8, 1007);
+    let lossy = String::from_utf8_lossy(&cut.as_bytes()[..89]).into_owned();
+    let frames = [compressed(true, Opcode::Binary, &inside)];
+    check_from(&deflating, &frames, &[&format!("Binary {lossy}")], &[]);
+}
+
+#[test]
+fn message_that_inflates_past_the_limit_closes_with_1009() {
+    let too_big = ProtocolError::MessageTooBig { limit: 1000 };
+    let bomb = deflated(&vec![b'x'; 1_000_000]);
+    let over = deflated(&[b'x'; 1001]);
+    for payload in [&bomb[..], &over] {
+        let whole_message = [compressed(true, Opcode::Text, &payload[..payload.len().min(1100)])];
+        check_deflate_fails(&whole_message, too_big, 1009);
+    }
+    let fits = [compressed(true, Opcode::Text, &deflated(&[b'x'; 1000]))];
+    check_from(&deflating, &fits, &[&format!("Text {}", "x".repeat(1000))], &[]);
+}
+
+#[test]
+fn compressed_message_may_be_little_longer_than_the_limit() {
+    // Stored blocks, as of a sender that finds nothing to compress: 5 bytes more for each block, and one at the end.
+    let stored: Vec<u8> = (0..10)
+        .flat_map(|_| [&b"\x00\x64\x00\x9b\xff"[..], &[b'x'; 100]].concat())
+        .chain([0])
+        .collect();
+    let text = format!("Text {}", "x".repeat(1000));
+    check_from(&deflating, &[compressed(true, Opcode::Text, &stored)], &[&text], &[]);
+    // What is much longer is refused by its header.
+    let mut header = compressed(true, Opcode::Text, &[0; 1200]);
+    header.truncate(8);
+    check_deflate_fails(&[header], ProtocolError::MessageTooBig { limit: 1000 }, 1009);
+}
+
+#[test]
+fn what_waits_of_a_compressed_message_is_what_came() {
+    let payload = deflated(&[b'x'; 900]);
+    let mut us = deflating();
+    let frames = [compressed(false, Opcode::Text, &payload[..payload.len() - 1])].concat();
+    let memory = allocation_counter::measure(|| drop(heard(&mut us, &frames, usize::MAX >> 1)));
+    assert!(us.is_mid_message());
+    assert!(memory.bytes_current < 400, "{memory:?}");
 }
 
 /// Both roles, joined by two wires.
@@ -450,6 +627,43 @@ fn close_from_both_ends_at_once_ends_both() {
     assert_eq!((pair.client.state(), pair.server.state()), (State::Closed, State::Closed));
 }
 
+#[test]
+fn both_roles_talk_compressed() {
+    let text = "said once, and said again. ".repeat(20);
+    for bits in ["8", "9", "15"] {
+        let window = WindowBits::parse(bits).unwrap();
+        let agreed = Some(Agreement { window });
+        let mut deflater = Deflater::new(crate::ws::Compression { threshold_bytes: 100, level: 6 });
+        let mut pair = Pair::new();
+        pair.client = Protocol::new(Role::Client).with_deflate(agreed);
+        pair.server = Protocol::new(Role::Server).with_deflate(agreed);
+        for role in [Role::Client, Role::Server] {
+            for message in [&*text, "short"] {
+                let payload = message.as_bytes();
+                pair.from(role, |us, out| {
+                    us.send_with(&mut deflater, MessageKind::Text, payload, out).unwrap();
+                });
+            }
+        }
+        let wire = [pair.to_server.len(), pair.to_client.len()];
+        assert_eq!(wire.map(|bytes| bytes < text.len() / 4), [bits != "8"; 2], "{bits}: {wire:?}");
+        let (by_server, by_client) = pair.carry(1);
+        let said = [format!("Text {text}"), "Text short".to_owned()];
+        assert_eq!((&by_server[..], &by_client[..]), (&said[..], &said[..]));
+    }
+}
+
+#[test]
+fn nothing_is_compressed_without_agreement() {
+    let (mut out, payload) = (Vec::new(), [b'x'; 5000]);
+    let mut deflater = Deflater::new(crate::ws::Compression::default());
+    let mut reply = Reply { bytes: &mut out, masking_key: KEY };
+    let us = Protocol::new(Role::Server);
+    us.send_with(&mut deflater, MessageKind::Text, &payload, &mut reply).unwrap();
+    assert_eq!(out, frame(Role::Server, true, Opcode::Text, &payload));
+    assert_eq!(deflater.runs(), 0);
+}
+
 /// Streams that get far: mostly sound frames, fragments among them, now and then broken bytes.
 fn streams(from: Role) -> impl Strategy<Value = Vec<u8>> {
     let opcodes = prop_oneof![
@@ -474,6 +688,36 @@ fn streams(from: Role) -> impl Strategy<Value = Vec<u8>> {
     vec(frames, 1..12).prop_map(|frames| frames.concat())
 }
 
+/// The same streams with compressed messages among them: whole, fragmented, over the limit, and broken.
+fn deflated_streams(from: Role) -> impl Strategy<Value = Vec<u8>> {
+    let text = "[a-cé]{0,40}".prop_map(String::into_bytes);
+    let message = (text, 1..60_usize, 0..4_usize, any::<u16>(), any::<bool>()).prop_map(
+        move |(text, repeat, parts, broken, is_text)| {
+            let mut payload = deflated(&text.repeat(repeat));
+            let place = usize::from(broken) % payload.len();
+            if broken % 7 == 0 {
+                payload[place] ^= 1 << (broken % 8);
+            }
+            let opcode = if is_text { Opcode::Text } else { Opcode::Binary };
+            let mut bytes = Vec::new();
+            let mut rest = &payload[..];
+            for part in 0..=parts {
+                let (front, after) = rest.split_at(place.min(rest.len()));
+                let is_last = part == parts;
+                let payload = if is_last { rest } else { front };
+                rest = after;
+                bytes.extend(match part {
+                    0 => compressed_from(from, is_last, opcode, payload),
+                    _ => frame(from, is_last, Opcode::Continuation, payload),
+                });
+            }
+            bytes
+        },
+    );
+    let frames = prop_oneof![3 => message, 1 => streams(from)];
+    vec(frames, 1..8).prop_map(|frames| frames.concat())
+}
+
 proptest! {
     #[test]
     fn any_cut_of_the_same_bytes_gives_the_same_events(
@@ -490,6 +734,26 @@ proptest! {
         bytes in streams(Role::Server), lengths in vec(1..200_u8, 0..8),
     ) {
         let mut data = vec![u8::try_from(lengths.len()).unwrap() << 1 | 1];
+        data.extend(lengths);
+        data.extend(bytes);
+        fuzz_cuts(&data);
+    }
+
+    #[test]
+    fn any_cut_of_compressed_messages_gives_the_same_events(
+        bytes in deflated_streams(Role::Client), lengths in vec(1..200_u8, 0..8),
+    ) {
+        let mut data = vec![u8::try_from(lengths.len()).unwrap() << 1 | 0x80];
+        data.extend(lengths);
+        data.extend(bytes);
+        fuzz_cuts(&data);
+    }
+
+    #[test]
+    fn any_cut_of_compressed_messages_gives_a_client_the_same_events(
+        bytes in deflated_streams(Role::Server), lengths in vec(1..200_u8, 0..8),
+    ) {
+        let mut data = vec![u8::try_from(lengths.len()).unwrap() << 1 | 0x81];
         data.extend(lengths);
         data.extend(bytes);
         fuzz_cuts(&data);

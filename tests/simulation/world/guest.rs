@@ -97,6 +97,7 @@ impl Guest {
             path_and_query: &path,
             key: [7; 16],
             subprotocols: &[],
+            offers_deflate: false,
             headers: &[],
         };
         let mut bytes = Vec::new();

@@ -179,9 +179,9 @@ pub(crate) struct Fanout {
     #[arg(long, value_name = "N", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub(crate) window: u64,
-    /// Requests that may be unanswered on the publisher's connection
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) pipeline: usize,
+    /// Requests that may be unanswered on the publisher's connection [default: flat out as many as the window, else 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) pipeline: Option<usize>,
     /// Bytes of an event's data
     #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = size)]
     pub(crate) size: usize,
@@ -292,13 +292,13 @@ pub(crate) struct Slow {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
     /// Events per second
-    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    #[arg(long, value_name = "N", default_value_t = 5.0)]
     pub(crate) rate: f64,
     /// Requests that may be unanswered on the publisher's connection
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) pipeline: usize,
     /// Bytes of an event's data
-    #[arg(long, value_name = "BYTES", default_value_t = 4_096, value_parser = size)]
+    #[arg(long, value_name = "BYTES", default_value_t = 8_192, value_parser = size)]
     pub(crate) size: usize,
     /// A plain server that does not send a message back to its sender
     #[arg(long)]

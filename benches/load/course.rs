@@ -26,8 +26,10 @@ pub(crate) struct Audience {
     pub(crate) payloads: Payloads,
     pub(crate) orders: Vec<Order>,
     pub(crate) latencies: Latencies,
-    /// How late events went out: what the generator itself adds.
+    /// How late events went out that did not wait for an answer to another: what the generator itself adds.
     pub(crate) lag: Latencies,
+    /// Whether the next event is due and waits for the server's answer to the one before.
+    is_held_up: bool,
     pub(crate) faults: Faults,
     /// Received since the last look.
     received: u64,
@@ -43,6 +45,7 @@ impl Audience {
             orders: vec![Order::default(); count],
             latencies: Latencies::new(),
             lag: Latencies::new(),
+            is_held_up: false,
             faults: Faults::default(),
             received: 0,
             sent: 0,
@@ -238,10 +241,13 @@ impl Course<'_> {
                 return Ok(due);
             }
             if !is_free || !may_send {
+                part.is_held_up = true;
                 return Ok(now + LOOK_AGAIN);
             }
             self.send(crowd, part, due)?;
-            part.lag.record(due, now);
+            if !std::mem::take(&mut part.is_held_up) {
+                part.lag.record(due, now);
+            }
         }
     }
 

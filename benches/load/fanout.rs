@@ -87,17 +87,19 @@ fn play(
     let stage = &context.stage;
     let count = crowd.share(fanout.connections);
     let mut part = Audience::new(count, fanout.size);
+    // Flat out, events that wait for each other's answers would reach the server one by one, whatever the window.
+    let (pace, pipeline) = if fanout.flat_out {
+        (Pace::FlatOut { window: fanout.window }, usize::try_from(fanout.window).unwrap_or(1))
+    } else {
+        (Pace::PerSecond(fanout.rate), 1)
+    };
     let course = Course {
         context,
         index: crowd.index,
         listeners: fanout.connections,
         channels: fanout.channels,
-        pace: if fanout.flat_out {
-            Pace::FlatOut { window: fanout.window }
-        } else {
-            Pace::PerSecond(fanout.rate)
-        },
-        pipeline: fanout.pipeline,
+        pace,
+        pipeline: fanout.pipeline.unwrap_or(pipeline),
         sender: if fanout.sender_excluded { Sender::LeftOut } else { Sender::Hears },
     };
     crowd.fill(count, &mut part, &|id| course.channel_for(id), &|| stage.goes_on())?;

@@ -16,7 +16,7 @@ use super::client::Voice;
 use super::clock::{NANOS_PER_SECOND, Nanos, seconds};
 use super::course::{Audience, Course, Pace, Sender};
 use super::crowd::{Crowd, Part, after};
-use super::pair::{FEW, Pair};
+use super::pair::Pair;
 use super::process::{self, Sample};
 use super::report::{Report, Unit, Work};
 use super::run::{Context, with_threads};
@@ -28,6 +28,10 @@ const AWAY: Nanos = NANOS_PER_SECOND;
 
 /// A try that takes longer has failed; so it is with pusher-js, too.
 const TRY_PATIENCE: Nanos = 10 * NANOS_PER_SECOND;
+
+/// So many are cut off, or begin to connect, between two looks at those who stay: each takes a few tens of microseconds, for on
+/// loopback the kernel does the other end's part, too.
+const AT_ONCE: usize = 4;
 
 /// How often to look for tries that take too long.
 const LOOK_EVERY: Nanos = NANOS_PER_SECOND / 10;
@@ -43,6 +47,8 @@ struct Traveller {
 /// One thread's share of the herd.
 struct Returning {
     sleepers: Sleepers,
+    /// Those who are to be cut off have lower numbers than this.
+    uncut: usize,
     /// Tries of each client, by its own number.
     tries: Vec<u32>,
     /// Those who wait for their next try, the first one first.
@@ -64,6 +70,7 @@ impl Returning {
     fn new(count: usize) -> Self {
         Self {
             sleepers: Sleepers::new(count),
+            uncut: count,
             tries: vec![0; count],
             waiting: VecDeque::new(),
             trying: vec![None; count],
@@ -86,18 +93,24 @@ impl Returning {
         self.back >= self.tries.len()
     }
 
-    /// Cuts all off; they are to come back at one time.
-    fn cut(&mut self, crowd: &mut Crowd, now: Nanos) -> io::Result<()> {
-        crowd.cut_all()?;
-        self.due = now + AWAY;
-        self.waiting =
-            (0..self.tries.len()).map(|number| Traveller { number, due: self.due }).collect();
-        Ok(())
+    /// Cuts a few of those off that are there yet; when none is, all are to come back at one time. Says when to go on.
+    fn cut(&mut self, crowd: &mut Crowd) -> io::Result<Nanos> {
+        for _ in 0..AT_ONCE {
+            let Some(id) = self.uncut.checked_sub(1) else { break };
+            crowd.cut(id)?;
+            self.uncut = id;
+        }
+        if self.uncut == 0 {
+            self.due = self.now + AWAY;
+            let traveller = |number| Traveller { number, due: self.due };
+            self.waiting = (0..self.tries.len()).map(traveller).collect();
+        }
+        Ok(self.now)
     }
 
     /// Begins a few of the tries whose time has come, and says when the next is due.
     fn try_again(&mut self, crowd: &mut Crowd, channel: &Option<Box<str>>) -> io::Result<Nanos> {
-        for _ in 0..FEW {
+        for _ in 0..AT_ONCE {
             let Some(next) = self.waiting.front().copied() else { return Ok(Nanos::MAX) };
             if next.due > self.now {
                 return Ok(next.due);
@@ -324,11 +337,14 @@ impl Trip<'_> {
         let (clock, stage) = (self.course.context.clock, &self.course.context.stage);
         let start = clock.now();
         let first = audience.sent;
-        returning.cut(pair.second, start)?;
         let (mut look_at, mut is_settled) = (start + LOOK_EVERY, false);
         while !stage.is_settled() && stage.goes_on() {
             returning.now = clock.now();
-            let next_try = returning.try_again(pair.second, self.channel)?;
+            let next_try = if returning.uncut > 0 {
+                returning.cut(pair.second)?
+            } else {
+                returning.try_again(pair.second, self.channel)?
+            };
             let due = self.speak(pair, audience, start, first)?;
             pair.turn_until(due.min(next_try), (&mut *audience, &mut *returning))?;
             self.course.count(audience);

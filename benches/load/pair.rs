@@ -12,7 +12,7 @@ use super::stage::Stage;
 use super::target::Target;
 
 /// How many sockets of the second are heard between two looks at the first.
-pub(crate) const FEW: usize = 16;
+const FEW: usize = 8;
 
 /// How long the second may be left alone at a time. Nothing of it is measured as finely as that.
 const NAP: Duration = Duration::from_millis(1);

@@ -88,7 +88,8 @@ impl Drop for Running {
 
 /// One connection to a server.
 pub(crate) struct Client {
-    stream: TcpStream,
+    /// For those who read or write in another thread, too.
+    pub(crate) stream: TcpStream,
     /// What was read past the last answer.
     unread: Vec<u8>,
 }

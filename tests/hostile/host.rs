@@ -1,0 +1,137 @@
+//! The server of these tests, where they find what it counts and what memory it takes, and the bystander.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use stentor::metrics::{Counter, Metrics};
+use stentor::{CloseCode, Conn, Handler, Message, Options, Request, Response};
+
+use crate::process::ServerProcess;
+use crate::support::{Answer, Client, PATIENCE, Running};
+use crate::ws_client::WsClient;
+
+/// Does what its clients say: `sub t`, `pub t text`, `close`; the rest is echoed. Over HTTP it tells its counters.
+pub(crate) struct Host {
+    /// Where over HTTP it is asked what it counts.
+    metrics: Option<Metrics>,
+}
+
+impl Host {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self { metrics: Some(metrics.clone()) }
+    }
+
+    /// In threads of this process.
+    pub(crate) fn start(options: Options) -> Running {
+        Running::start(options, |_| Self { metrics: None })
+    }
+}
+
+impl Handler for Host {
+    fn on_request(&mut self, conn: &mut Conn<'_>, _: &Request<'_>) {
+        let lines = self.metrics.iter().flat_map(|metrics| {
+            Counter::ALL.iter().map(|it| format!("{} {}\n", it.name(), metrics.total(*it)))
+        });
+        conn.respond(Response::text(200, lines.collect::<String>()));
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: Message<'_>) {
+        let text = message.text().unwrap_or_default();
+        let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match verb {
+            "sub" => conn.subscribe(rest).unwrap(),
+            "pub" => {
+                let (topic, event) = rest.split_once(' ').unwrap();
+                conn.publish(topic, event).unwrap();
+            }
+            "close" => conn.close(CloseCode::NORMAL, ""),
+            _ => conn.send(message),
+        }
+    }
+
+    fn on_subscribed(&mut self, conn: &mut Conn<'_>, topic: &str) {
+        conn.send(format!("subscribed {topic}"));
+    }
+}
+
+/// A server in a process of its own.
+pub(crate) struct Child(pub(crate) ServerProcess);
+
+impl Child {
+    pub(crate) fn start() -> Self {
+        Self(ServerProcess::start("plays_the_server_when_told"))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub(crate) fn open(&self) -> WsClient {
+        WsClient::upgrade(self.connect())
+    }
+
+    pub(crate) fn count(&self, counter: Counter) -> u64 {
+        let mut client = self.connect();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = client.read_answer();
+        counted(&answer, counter)
+    }
+
+    /// The most memory that the process ever had, in bytes.
+    pub(crate) fn peak_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+}
+
+/// What an answer says of a counter.
+pub(crate) fn counted(answer: &Answer, counter: Counter) -> u64 {
+    let mut words = answer.body.lines().filter_map(|line| line.split_once(' '));
+    words.find(|(name, _)| *name == counter.name()).unwrap().1.parse().unwrap()
+}
+
+/// Somebody who must not notice.
+pub(crate) struct Bystander {
+    client: WsClient,
+    said: u32,
+}
+
+impl Bystander {
+    pub(crate) fn new(client: WsClient) -> Self {
+        let mut bystander = Self { client, said: 0 };
+        bystander.check();
+        bystander
+    }
+
+    /// What it says comes back.
+    pub(crate) fn check(&mut self) {
+        self.said += 1;
+        let text = format!("still here {}", self.said);
+        self.client.say(&text);
+        assert_eq!(self.client.hear(), text);
+    }
+
+    /// Checks again and again until something is so.
+    pub(crate) fn check_until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = now() + 3 * PATIENCE;
+        loop {
+            self.check();
+            if is_so() {
+                return self.check();
+            }
+            assert!(now() < deadline, "waiting until {what}");
+            // An echo takes microseconds: leave the machine to those who are waited for.
+            self.client.client.hears_within(Duration::from_millis(20));
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test on real sockets waits in real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}

@@ -9,78 +9,124 @@ use super::room::Room;
 use super::support::{PATIENCE, Running, options};
 use super::ws_client::WsClient;
 
-/// Sends raw bytes after the handshake, and expects the close code; a bystander is served before and after.
-fn check(bytes: &[u8], code: u16) {
+/// Sends each of these after a handshake of its own, and expects its close code; a bystander is served before and after.
+fn check(faults: &[&[u8]], code: u16) {
     let limits = ws::Limits { message_bytes: 1000 };
     let server = Running::start(Options { ws: limits, ..options() }, |_| Room::default());
     let mut bystander = WsClient::open(&server);
-    let mut bad = WsClient::open(&server);
-    bystander.say("before");
-    assert_eq!(bystander.hear(), "before");
-    bad.client.offer(bytes);
-    let last_words = bad.hear();
-    assert!(last_words.starts_with("error: "), "{last_words}");
-    assert_eq!((bad.hear(), bad.hear()), (format!("<close {code}>"), "<end>".to_owned()));
-    bystander.say("after");
-    assert_eq!(bystander.hear(), "after");
-    assert_eq!(server.metrics().total(Counter::WsErrors), 1);
+    for (bytes, count) in faults.iter().zip(1..) {
+        let mut bad = WsClient::open(&server);
+        bystander.say("before");
+        assert_eq!(bystander.hear(), "before");
+        bad.client.offer(bytes);
+        let last_words = bad.hear();
+        assert!(last_words.starts_with("error: "), "{last_words}");
+        let end = (format!("<close {code}>"), "<end>".to_owned());
+        assert_eq!((bad.hear(), bad.hear()), end, "{bytes:02x?}");
+        bystander.say("after");
+        assert_eq!(bystander.hear(), "after");
+        assert_eq!(server.metrics().total(Counter::WsErrors), count, "{bytes:02x?}");
+    }
     assert_eq!(server.metrics().total(Counter::Panics), 0);
+}
+
+/// A frame without payload, masked with zeroes.
+fn empty(first: u8) -> [u8; 6] {
+    [first, 0x80, 0, 0, 0, 0]
+}
+
+/// A close frame with that code.
+fn close(code: u16) -> Vec<u8> {
+    [&[0x88, 0x82, 0, 0, 0, 0][..], &code.to_be_bytes()].concat()
 }
 
 #[test]
 fn an_unmasked_frame_closes_with_1002() {
-    check(&[0x81, 0x01, b'x'], 1002);
+    check(&[&[0x81, 0x01, b'x'], &[0x89, 0x00], &[0x88, 0x02, 0x03, 0xe8]], 1002);
 }
 
 #[test]
 fn a_reserved_bit_closes_with_1002() {
-    check(&[0xc1, 0x80, 0, 0, 0, 0], 1002);
+    check(&[&empty(0xc1), &empty(0xa1), &empty(0x91), &empty(0xf2), &empty(0x99)], 1002);
 }
 
 #[test]
 fn a_reserved_opcode_closes_with_1002() {
-    check(&[0x83, 0x80, 0, 0, 0, 0], 1002);
+    let opcodes = (0x3..=0x7).chain(0xb..=0xf);
+    let frames: Vec<_> = opcodes.map(|opcode| empty(0x80 | opcode)).collect();
+    check(&frames.iter().map(|frame| &frame[..]).collect::<Vec<_>>(), 1002);
 }
 
 #[test]
-fn a_fragmented_ping_closes_with_1002() {
-    check(&[0x09, 0x80, 0, 0, 0, 0], 1002);
+fn a_fragmented_control_frame_closes_with_1002() {
+    check(&[&empty(0x08), &empty(0x09), &empty(0x0a)], 1002);
 }
 
 #[test]
-fn a_long_ping_closes_with_1002() {
-    check(&[0x89, 0xfe, 0, 126, 0, 0, 0, 0], 1002);
+fn a_long_control_frame_closes_with_1002() {
+    let long = |opcode| [opcode, 0xfe, 0, 126, 0, 0, 0, 0];
+    let longer = [0x89, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    check(&[&long(0x88), &long(0x89), &long(0x8a), &longer], 1002);
 }
 
 #[test]
 fn a_length_that_is_not_minimal_closes_with_1002() {
-    check(&[0x81, 0xfe, 0, 5, 0, 0, 0, 0], 1002);
+    let in_64_bits = [0x82, 0xff, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0];
+    check(&[&[0x81, 0xfe, 0, 5, 0, 0, 0, 0], &[0x81, 0xfe, 0, 125, 0, 0, 0, 0], &in_64_bits], 1002);
 }
 
 #[test]
 fn a_continuation_of_nothing_closes_with_1002() {
-    check(&[0x80, 0x80, 0, 0, 0, 0], 1002);
+    let after_a_message = [empty(0x81), empty(0x00)].concat();
+    check(&[&empty(0x80), &empty(0x00)], 1002);
+    // The message itself is echoed, so this one is not of the table.
+    let server = Running::start(options(), |_| Room::default());
+    let mut bad = WsClient::open(&server);
+    bad.client.offer(after_a_message);
+    assert_eq!(bad.hear(), "");
+    assert!(bad.hear().starts_with("error: "));
+    assert_eq!(bad.hear(), "<close 1002>");
+}
+
+#[test]
+fn a_new_message_inside_a_message_closes_with_1002() {
+    let inside = |first| [empty(0x01), empty(first)].concat();
+    check(&[&inside(0x81), &inside(0x82), &inside(0x01), &inside(0x02)], 1002);
 }
 
 #[test]
 fn text_that_is_not_utf8_closes_with_1007() {
-    check(&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007);
+    // In one frame; over two fragments; cut at the end of the message; found before the frame has come whole.
+    let over_two = [&[0x01, 0x81, 0, 0, 0, 0, 0xe2][..], &[0x80, 0x81, 0, 0, 0, 0, 0x28]].concat();
+    let cut = [&[0x01, 0x81, 0, 0, 0, 0, 0xe2][..], &empty(0x80)].concat();
+    let surrogate = [0x81, 0x83, 0, 0, 0, 0, 0xed, 0xa0, 0x80];
+    let early = [0x81, 0xfe, 0x03, 0xe8, 0, 0, 0, 0, 0xc3, 0x28];
+    check(&[&[0x81, 0x81, 0, 0, 0, 0, 0xff], &over_two, &cut, &surrogate, &early], 1007);
 }
 
 #[test]
 fn a_frame_that_announces_too_much_closes_with_1009_before_it_has_come() {
-    check(&[0x82, 0xfe, 0x03, 0xe9, 0, 0, 0, 0], 1009);
-    check(&[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0], 1009);
+    let most = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+    let second = [0x02, 0x81, 0, 0, 0, 0, b'x', 0x80, 0xfe, 0x03, 0xe8, 0, 0, 0, 0];
+    check(&[&[0x82, 0xfe, 0x03, 0xe9, 0, 0, 0, 0], &most, &second], 1009);
 }
 
 #[test]
 fn a_length_past_63_bits_closes_with_1002() {
-    check(&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], 1002);
+    check(&[&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]], 1002);
 }
 
 #[test]
 fn a_close_code_that_may_not_be_sent_closes_with_1002() {
-    check(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xed], 1002);
+    let codes = [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, u16::MAX];
+    let frames = codes.map(close);
+    check(&frames.each_ref().map(|frame| &frame[..]), 1002);
+}
+
+#[test]
+fn half_a_close_code_closes_with_1002_and_a_reason_that_is_not_utf8_with_1007() {
+    check(&[&[0x88, 0x81, 0, 0, 0, 0, 0x03]], 1002);
+    check(&[&[0x88, 0x83, 0, 0, 0, 0, 0x03, 0xe8, 0xff]], 1007);
 }
 
 #[test]

@@ -83,6 +83,13 @@ impl<W: Wire> Backend<W> {
         self.exchange(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"))
     }
 
+    /// Sends a request whose answer nobody waits for.
+    pub(crate) fn begin(&mut self, target: &str) {
+        self.wire
+            .write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .unwrap();
+    }
+
     /// A signed GET of one of the app's paths: `channels`. Names and values are given as they stand in the query.
     pub(crate) fn ask(&mut self, path: &str, query: &[(&str, &str)]) -> Answer {
         let target = self.signed("GET", &format!("/apps/{}/{path}", self.app.id), query);

@@ -20,6 +20,7 @@ mod connecting;
 mod counts;
 mod delivery;
 mod departures;
+mod floods;
 mod limits;
 mod liveness;
 mod memory;

@@ -5,10 +5,12 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use stentor::metrics::{Counter, Metrics};
+use stentor::pusher::hooks::Pages;
 use stentor::pusher::{self, App, Apps, Directory, Pusher, Reload};
 use stentor::webhooks::{self, Target, Webhooks};
-use stentor::{Options, Publisher, Reviewer, Server, Stopper};
+use stentor::{Options, Publisher, Request, Response, Reviewer, Server, Stopper};
 
 /// Far longer than anything here takes: whoever waits this long has found a fault.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,6 +25,27 @@ pub(crate) struct Setup {
     pub(crate) webhooks: webhooks::Options,
     /// Without one there are no webhooks.
     pub(crate) targets: Vec<Target>,
+    pub(crate) gate: Option<Gate>,
+}
+
+/// Holds a core up: a request for `/wait` takes until the other end is dropped.
+#[derive(Clone)]
+pub(crate) struct Gate(Receiver<()>);
+
+impl Gate {
+    pub(crate) fn new() -> (Self, Sender<()>) {
+        let (hold, gate) = bounded(0);
+        (Self(gate), hold)
+    }
+}
+
+impl Pages for Gate {
+    fn page(&self, _: &Apps, request: &Request<'_>) -> Option<Response> {
+        if request.path() == "/wait" {
+            let _ = self.0.recv();
+        }
+        None
+    }
 }
 
 impl Default for Setup {
@@ -33,6 +56,7 @@ impl Default for Setup {
             pusher: pusher::Options { path_prefix: "/ws".to_owned(), ..pusher::Options::default() },
             webhooks: webhooks::Options::default(),
             targets: Vec::new(),
+            gate: None,
         }
     }
 }
@@ -66,7 +90,7 @@ impl Running {
     pub(crate) fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup::default();
         change(&mut setup);
-        let Setup { apps, engine, pusher, webhooks, targets } = setup;
+        let Setup { apps, engine, pusher, webhooks, targets, gate } = setup;
         let (apps, pusher) = (Arc::new(Apps::new(apps).unwrap()), Arc::new(pusher));
         let server = Server::bind_with("127.0.0.1:0", engine).unwrap();
         let (address, stopper) = (server.local_addr(), server.stopper());
@@ -81,6 +105,10 @@ impl Running {
             let directory = Directory::new(Arc::clone(&apps), &pusher);
             let handler = Pusher::new(Arc::clone(&apps), Arc::clone(&pusher));
             let handler = handler.with_incoming(incoming[core].clone());
+            let handler = match &gate {
+                Some(gate) => handler.with_pages(Box::new(gate.clone())),
+                None => handler,
+            };
             let Some(webhooks) = &observer else { return (handler, directory) };
             let handler = handler.with_observer(Box::new(webhooks.clone()));
             (handler, directory.with_observer(Box::new(webhooks.clone())))

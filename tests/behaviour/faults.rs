@@ -130,6 +130,28 @@ fn half_a_close_code_closes_with_1002_and_a_reason_that_is_not_utf8_with_1007() 
 }
 
 #[test]
+fn a_handshake_that_is_not_sound_is_refused_and_counted() {
+    let server = Running::start(options(), |_| Room::default());
+    let mut bystander = WsClient::open(&server);
+    let sound = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    let spoilt = [
+        (sound.replace("13", "12"), 426),
+        (sound.replace("AAAAAAAAAAAAAAAAAAAAAA==", "short"), 400),
+        (sound.replace("Sec-WebSocket-Key", "X-Key"), 400),
+    ];
+    for ((request, status), count) in spoilt.into_iter().zip(1..) {
+        let mut bad = server.connect();
+        bad.send(&request);
+        assert_eq!(bad.read_answer().status, status, "{request}");
+        assert_eq!(server.metrics().total(Counter::HandshakesRefused), count);
+        bystander.say("still here");
+        assert_eq!(bystander.hear(), "still here");
+    }
+    assert_eq!(server.metrics().total(Counter::WsOpened), 1);
+}
+
+#[test]
 fn a_silent_peer_is_pinged_and_then_closed() {
     let patience = Patience {
         ping_after: Duration::from_millis(300),

@@ -269,6 +269,20 @@ fn what_is_not_answered_in_time_is_sent_again() {
     wait_for(&server, Counter::WebhookEvents, 1);
 }
 
+#[test]
+fn what_is_never_taken_is_given_up_after_its_retries_and_counted() {
+    let receiver = Receiver::answering(|_| Some("500 Internal Server Error\r\n".to_owned()));
+    let server = server(1, vec![target(&receiver.url())], |setup| {
+        setup.webhooks.retry_for = Duration::ZERO;
+    });
+    let mut client = Client::join(&server, "key");
+    client.subscribe("room");
+    drop(receiver.next());
+    wait_for(&server, Counter::WebhooksGivenUp, 1);
+    assert_eq!(server.count(Counter::WebhookEvents), 0);
+    client.check_alive();
+}
+
 /// Clients hear each other, and another target hears of it, while one target is of no use. Nothing here would come if
 /// anybody waited for that one: its timeout is longer than the patience of the test.
 fn check_useless(useless: &str, arrived: impl FnOnce(&Running)) {

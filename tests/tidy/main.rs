@@ -2,7 +2,7 @@
 //! would be right.
 //!
 //! ```text
-//!   tree ──▶ lex ──▶ arrows · purity · words · shape · settings · ledger     a rule: fn(&Tree) -> Vec<Finding>
+//!   tree ──▶ lex ──▶ arrows · purity · words · shape · settings · ledger · security     a rule: fn(&Tree) -> Vec<Finding>
 //!     │                                                  │           its test:    the rule finds nothing in this tree
 //!     └────────────▶ links · claims · dependencies · package ┴▶ finding its witness: the rule finds what is bad in a sample
 //! ```
@@ -19,6 +19,7 @@ mod lex;
 mod links;
 mod package;
 mod purity;
+mod security;
 mod settings;
 mod shape;
 mod tree;

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::fanout::conn_id::SocketId;
 use crate::fanout::directory::{Directory, Keep};
 use crate::fanout::mailbox::{self, Doors, Letter, Letterboxes, Letters, mailboxes};
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Metrics};
 use crate::reactor::core::Parts;
 use crate::reactor::descriptors;
 use crate::reactor::entropy::{self, Entropy};
@@ -91,7 +91,11 @@ impl Server {
 
     /// Publishes from any thread.
     pub fn publisher(&self) -> Publisher {
-        Publisher { letterboxes: self.letterboxes.clone(), options: self.options.clone() }
+        Publisher {
+            letterboxes: self.letterboxes.clone(),
+            options: self.options.clone(),
+            metrics: self.metrics.clone(),
+        }
     }
 
     /// Has all connections reviewed from any thread.
@@ -285,6 +289,7 @@ fn check(options: &Options) -> io::Result<()> {
 pub struct Publisher {
     letterboxes: Letterboxes,
     options: Arc<Options>,
+    metrics: Metrics,
 }
 
 impl Publisher {
@@ -315,6 +320,7 @@ impl Publisher {
         if queued <= limit && self.letterboxes.post(self.home_of(topic), letter) {
             Ok(())
         } else {
+            self.metrics.add(Counter::PublishesRefused, 1);
             Err(PublishError::Busy { queued, limit })
         }
     }
@@ -359,6 +365,18 @@ impl Stopper {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_threads_publish_past_the_room_there_is_is_refused_and_counted() {
+        let options = Options { cores: 1, mailbox_posts: 2, ..Options::default() };
+        // It does not run, so nothing is read.
+        let server = Server::bind_with("127.0.0.1:0", options).unwrap();
+        let publisher = server.publisher();
+        let publish = || publisher.publish("topic", "event", None);
+        assert_eq!((publish(), publish()), (Ok(()), Ok(())));
+        assert!(matches!(publish(), Err(PublishError::Busy { .. })));
+        assert_eq!(server.metrics().total(Counter::PublishesRefused), 1);
+    }
 
     #[test]
     fn cores_are_pinned_to_the_cpus_in_turn_where_the_system_allows() {

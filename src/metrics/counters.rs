@@ -32,6 +32,8 @@ counters! {
     ApiRefused => "api_refused",
     /// API events published; each channel of an event counts.
     ApiEvents => "api_events",
+    /// Pusher clients ended because they had not shown in time that the application knows them.
+    AuthorisationsLate => "authorisations_late",
     /// Messages of Pusher clients answered with an error.
     ClientErrors => "client_errors",
     /// Connections ended, of any kind.
@@ -70,7 +72,7 @@ counters! {
     SlowConsumers => "slow_consumers",
     /// Connections that ended because their socket failed: resets and the like.
     SocketErrors => "socket_errors",
-    /// WebSockets refused in-band: unknown app, over quota, bad protocol version.
+    /// WebSockets refused: by the handler with a status, or in-band: unknown app, over quota, bad protocol version.
     UpgradesRefused => "upgrades_refused",
     /// WebSockets opened.
     WsOpened => "ws_opened",

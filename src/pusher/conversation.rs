@@ -249,6 +249,7 @@ impl Handler<Directory> for Pusher {
         let app = self.apps.by_tag(conn.tag());
         let seconds = app.and_then(|app| app.authorisation_timeout_seconds);
         if let Some(seconds) = seconds.filter(|_| conn.tag() & AUTHORISED == 0) {
+            conn.count(Counter::AuthorisationsLate);
             self.desk.refuse(conn, &ClientError::Unauthorised { seconds });
         }
     }

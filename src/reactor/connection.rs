@@ -214,6 +214,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         };
         match self.ask_upgrade(conn, request) {
             Upgrade::Refuse(response) => {
+                self.core.count(Counter::UpgradesRefused);
                 self.core.respond(conn, response);
                 Served::Request
             }

@@ -15,7 +15,7 @@ const ROOM_BYTES: usize = 8 * 1024 * 1024;
 
 /// One peer floods a server of its own; a bystander is served meanwhile, and memory stays where it was.
 fn check_bounded(flood: impl FnOnce(&Child, &mut Bystander)) {
-    let server = Child::start();
+    let server = Child::start("plays_the_server_when_told");
     let mut bystander = Bystander::new(server.open());
     let before = server.peak_bytes();
     flood(&server, &mut bystander);

@@ -58,8 +58,9 @@ impl Handler for Host {
 pub(crate) struct Child(pub(crate) ServerProcess);
 
 impl Child {
-    pub(crate) fn start() -> Self {
-        Self(ServerProcess::start("plays_the_server_when_told"))
+    /// Starts the test of that name as a server.
+    pub(crate) fn start(test: &str) -> Self {
+        Self(ServerProcess::start(test))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -12,6 +12,7 @@
 
 mod floods;
 mod host;
+mod late;
 #[path = "../behaviour/process.rs"]
 mod process;
 mod readers;
@@ -29,9 +30,14 @@ use stentor::Options;
 fn plays_the_server_when_told() {
     if process::is_told() {
         resets::raise_descriptors();
-        process::play(Options { cores: 2, ..Options::default() }, |server| {
-            let metrics = server.metrics();
-            Box::new(move |_| host::Host::new(&metrics))
-        });
+        play(Options { cores: 2, ..Options::default() });
     }
+}
+
+/// Runs a server until the parent lets go.
+fn play(options: Options) {
+    process::play(options, |server| {
+        let metrics = server.metrics();
+        Box::new(move |_| host::Host::new(&metrics))
+    });
 }

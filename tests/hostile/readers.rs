@@ -40,7 +40,7 @@ fn percentile_99(mut times: Vec<Duration>) -> Duration {
 
 #[test]
 fn readers_that_stop_while_200_mb_pass_cost_their_outboxes_and_nobody_else_waits() {
-    let server = Child::start();
+    let server = Child::start("plays_the_server_when_told");
     let subscribe = || {
         let mut client = server.open();
         client.say("sub t");

@@ -19,7 +19,7 @@ pub(crate) fn raise_descriptors() {
 #[test]
 fn five_thousand_resets_at_once_free_every_slot_and_nobody_else_notices() {
     raise_descriptors();
-    let server = Child::start();
+    let server = Child::start("plays_the_server_when_told");
     let mut bystander = Bystander::new(server.open());
     let mut peers: Vec<_> = (0..PEERS).map(|_| server.open()).collect();
     peers.iter_mut().for_each(|peer| peer.say("sub t"));

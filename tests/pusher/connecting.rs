@@ -144,6 +144,7 @@ fn an_upgrade_elsewhere_gets_a_status() {
     for target in ["/", "/apps/1/events", "/wsx/app/key"] {
         assert_eq!(Backend::new(&server).exchange(&upgrade(target)).status, 404, "{target}");
     }
+    assert_eq!(server.count(Counter::UpgradesRefused), 3);
 }
 
 #[test]

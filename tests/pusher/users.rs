@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use stentor::Options;
+use stentor::metrics::Counter;
 use stentor::pusher::App;
 use stentor::pusher::signature::user_signature;
 
@@ -257,4 +258,6 @@ fn a_client_that_stays_unknown_is_closed_in_time_and_others_stay() {
         ];
         assert_eq!(client.heard(), if is_known { &[][..] } else { &end[..] }, "{how}");
     }
+    let unknown = introductions(&Member::join(&mut server, 0)).iter().filter(|it| !it.2).count();
+    assert_eq!(server.metrics().total(Counter::AuthorisationsLate), unknown as u64);
 }

@@ -23,6 +23,16 @@ use super::handshake::{accept_key, is_field, is_token, is_websocket, tokens, val
 /// The longest head of a response that is read, with the blank line that ends it.
 pub const MAX_RESPONSE_HEAD_BYTES: usize = 16 * 1024;
 
+/// Fields of the request that the handshake writes itself: most of them must not come twice (RFC 6455 §11.3).
+const OWN_FIELDS: [&str; 6] = [
+    "Connection",
+    "Host",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Version",
+    "Upgrade",
+];
+
 /// A request for a WebSocket.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientRequest<'a> {
@@ -70,13 +80,21 @@ impl ClientRequest<'_> {
         if self.host.is_empty() || !self.host.bytes().all(is_visible) {
             return Err(RequestError::Host);
         }
-        if !self.path_and_query.starts_with('/') || !self.path_and_query.bytes().all(is_visible) {
+        // RFC 6455 §3: a fragment stays with whoever has the address.
+        let is_of_a_path = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+        if !self.path_and_query.starts_with('/') || !self.path_and_query.bytes().all(is_of_a_path) {
             return Err(RequestError::PathAndQuery);
         }
-        if !self.subprotocols.iter().all(|subprotocol| is_token(subprotocol)) {
-            return Err(RequestError::Subprotocol);
+        // RFC 6455 §4.1 (10): tokens, each once.
+        let mut subprotocols = self.subprotocols;
+        while let Some((subprotocol, others)) = subprotocols.split_first() {
+            if !is_token(subprotocol) || others.contains(subprotocol) {
+                return Err(RequestError::Subprotocol);
+            }
+            subprotocols = others;
         }
-        if !self.headers.iter().all(|(name, value)| is_field(name, value)) {
+        let is_ours = |name: &str| OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name));
+        if !self.headers.iter().all(|(name, value)| is_field(name, value) && !is_ours(name)) {
             return Err(RequestError::Header);
         }
         Ok(())
@@ -97,23 +115,27 @@ impl ClientRequest<'_> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// A header's name or value.
+    /// A header's name or value, or one that the handshake writes itself.
     Header,
     /// The host is empty or has blanks or controls in it.
     Host,
-    /// The path does not begin with a slash, or has blanks or controls in it.
+    /// The path does not begin with a slash, or has blanks, controls or a fragment in it.
     PathAndQuery,
-    /// A subprotocol is not a token.
+    /// A subprotocol is not a token, or comes twice.
     Subprotocol,
 }
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Header => "a header's name is not a token, or its value has controls in it",
+            Self::Header => {
+                "a header's name is not a token, or is one that the handshake writes, or its value has controls in it"
+            }
             Self::Host => "the host is empty, or not visible ASCII",
-            Self::PathAndQuery => "the path does not begin with a slash, or is not visible ASCII",
-            Self::Subprotocol => "a subprotocol is not a token",
+            Self::PathAndQuery => {
+                "the path does not begin with a slash, or is not visible ASCII without `#`"
+            }
+            Self::Subprotocol => "a subprotocol is not a token, or comes twice",
         })
     }
 }
@@ -362,7 +384,16 @@ mod tests {
             (ClientRequest { host: "a\r\nb", ..REQUEST }, RequestError::Host),
             (ClientRequest { path_and_query: "chat", ..REQUEST }, RequestError::PathAndQuery),
             (ClientRequest { path_and_query: "/a b", ..REQUEST }, RequestError::PathAndQuery),
+            (ClientRequest { path_and_query: "/a#b", ..REQUEST }, RequestError::PathAndQuery),
             (ClientRequest { subprotocols: &["a,b"], ..REQUEST }, RequestError::Subprotocol),
+            (
+                ClientRequest { subprotocols: &["a", "b", "a"], ..REQUEST },
+                RequestError::Subprotocol,
+            ),
+            (
+                ClientRequest { headers: &[("sec-websocket-key", "x")], ..REQUEST },
+                RequestError::Header,
+            ),
             (ClientRequest { headers: &[("a", "b\r\nc: d")], ..REQUEST }, RequestError::Header),
         ];
         for (request, error) in table {
@@ -391,6 +422,7 @@ mod tests {
         check_changed("Connection: Upgrade", "Connection: close", Err(E::Connection));
         check_changed("s3pP", "S3pP", Err(E::AcceptKey));
         check_changed("Protocol: chat", "Protocol: other", Err(E::Subprotocol));
+        check_changed("Protocol: chat", "Protocol: chat, superchat", Err(E::Subprotocol));
         check_changed("Protocol: chat", "Extensions: permessage-deflate", Err(E::Extension));
     }
 
@@ -428,6 +460,17 @@ mod tests {
             let agreed = agreed.map(|accepted| accepted.unwrap().deflate.is_some());
             assert_eq!(agreed, expected, "{offers_deflate} {answer}");
         }
+    }
+
+    #[test]
+    fn answer_has_each_of_its_fields_once() {
+        let twice = |name: &str, error| {
+            let line = RESPONSE.lines().find(|line| line.starts_with(name)).unwrap();
+            let line = format!("{line}\r\n");
+            check_changed(&line, &line.repeat(2), Err(error));
+        };
+        twice("Sec-WebSocket-Accept", ResponseError::AcceptKey);
+        twice("Sec-WebSocket-Protocol", ResponseError::Subprotocol);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The ledger of RFC 6455, once it is there: each row of its tables names a test, and the test exists.
+//! The ledger of RFC 6455: each row of its tables names a test, and the test exists where its path says.
 
 use crate::finding::Finding;
 use crate::tree::Tree;
@@ -12,15 +12,16 @@ fn ledger(tree: &Tree) -> Vec<Finding> {
     let Some(ledger) = tree.text(LEDGER) else { return Vec::new() };
     let sources = tree.rust(&["src", "tests"]);
     let exists = |name: &str| {
+        let (modules, name) = name.rsplit_once("::").unwrap_or(("", name));
         let function = format!("fn {name}(");
-        sources.iter().any(|source| source.lexed.code.contains(&function))
+        let mut having = sources.iter().filter(|source| source.lexed.code.contains(&function));
+        having.any(|source| modules.is_empty() || is_path_of(modules, &source.modules()))
     };
     let mut found = Vec::new();
     for (line, row) in rows(ledger) {
         let last_cell = row.trim_end_matches('|').rsplit('|').next().unwrap_or(row);
         // As cargo names them: the path of modules, then the function.
-        let names =
-            last_cell.split('`').skip(1).step_by(2).filter_map(|name| name.rsplit("::").next());
+        let names = last_cell.split('`').skip(1).step_by(2);
         let tests: Vec<_> = names.filter(|name| is_test_name(name)).collect();
         if tests.is_empty() && !INSTEAD.iter().any(|words| last_cell.contains(words)) {
             let right = "name its test in backticks, or write `no test: ` and why";
@@ -31,7 +32,7 @@ fn ledger(tree: &Tree) -> Vec<Finding> {
             found.push(Finding::new(
                 LEDGER,
                 line,
-                format!("names `{test}`, which is no function"),
+                format!("names `{test}`, which is no function there"),
                 right,
             ));
         }
@@ -49,8 +50,18 @@ fn rows(document: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// `unmasked_frame_closes_with_1002`: a fact, in small letters.
+/// Whether `ws::frame::tests` is the path of `ws/frame.rs`, or of `ws/tests/frame.rs`: the room and the file, in either order
+/// with `tests`.
+fn is_path_of(path: &str, modules: &[&str]) -> bool {
+    let bare = |names: &mut dyn Iterator<Item = &str>| -> Vec<String> {
+        names.filter(|name| *name != "tests").map(str::to_owned).collect()
+    };
+    bare(&mut path.split("::")) == bare(&mut modules.iter().copied())
+}
+
+/// `ws::protocol::tests::unmasked_frame_closes_with_1002`: a fact, in small letters, with or without its path.
 fn is_test_name(word: &str) -> bool {
+    let word = word.rsplit("::").next().unwrap_or(word);
     let is_name_byte =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     word.contains('_') && word.bytes().all(is_name_byte)
@@ -75,6 +86,25 @@ mod tests {
     fn a_must_without_a_test_is_found() {
         check("| mask | `a_fact_that_holds` |\n| fail | soon |", &["docs/internals/rfc6455.md:4"]);
         check("| mask | Autobahn 7.1.6 |\n| fail | `a::tests::a_fact_that_holds` |", &[]);
+    }
+
+    #[test]
+    fn a_test_that_lives_elsewhere_is_found() {
+        let ledger_of = |path: &str| {
+            format!("| MUST | test |\n|---|---|\n| mask | `{path}::a_fact_that_holds` |")
+        };
+        let test = "fn a_fact_that_holds() {}";
+        for file in ["src/ws/frame.rs", "src/ws/tests/frame.rs"] {
+            let files = |path| [(LEDGER, ledger_of(path)), (file, test.to_owned())];
+            let check = |path, expected: &[&str]| {
+                let files = files(path);
+                let files: Vec<_> =
+                    files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+                finding::check(ledger, &files, expected);
+            };
+            check("ws::frame::tests", &[]);
+            check("ws::mask::tests", &["docs/internals/rfc6455.md:3"]);
+        }
     }
 
     #[test]

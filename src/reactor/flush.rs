@@ -129,11 +129,16 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         let Some(Some(stream)) = self.streams.get_mut(conn.slot() as usize) else { return };
         let Some(side) = self.core.slot(conn).map(|slot| slot.side) else { return };
         let Some(side) = self.core.sides.get_mut(side as usize) else { return };
+        let before = side.outbox.held_bytes();
         let written = side.outbox.write_to(stream);
+        let has_taken = side.outbox.held_bytes() < before;
         let is_small = side.outbox.held_bytes() <= limit / 4;
         let is_http_waiting = side.http.as_ref().is_some_and(|http| http.is_awaiting_response());
         match written {
             Ok(is_done) => {
+                if has_taken {
+                    self.note_reader(conn);
+                }
                 if is_small && !is_http_waiting {
                     self.core.unpause(conn.slot());
                 }

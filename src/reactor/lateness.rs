@@ -115,6 +115,15 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             .is_some_and(|slot| slot.is_ready || (slot.is_paused && slot.is_sendable()))
     }
 
+    /// The connection took some of what waits for it. While it is not read for having more than that, this is the one
+    /// sign of life that it can give.
+    pub(super) fn note_reader(&mut self, conn: ConnId) {
+        if let Some(slot) = self.core.slot_mut(conn).filter(|slot| slot.is_paused) {
+            slot.is_pinged = false;
+            self.core.timers.touch(conn.slot());
+        }
+    }
+
     fn expire(&mut self, conn: ConnId) {
         let is_mid_request = self.core.side(conn.slot()).is_some_and(|side| side.is_request_begun);
         let Some(slot) = self.core.slot(conn) else { return };

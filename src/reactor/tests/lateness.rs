@@ -155,3 +155,32 @@ fn while_too_much_is_under_way_back_ends_are_served_and_websockets_wait() {
     assert_eq!(heard.concat(), "sabcdefghijkl");
     assert_eq!(simulation.metrics().total(Counter::PublishesRefused), 0);
 }
+
+/// A peer that asks for more than it reads is not read. Whether it is there after four minutes, in each ten seconds of
+/// which it takes so many bytes.
+fn is_kept(takes: usize) -> bool {
+    let options = Options { outbox_bytes: 64 * 1024, read_buffer_bytes: 16 * 1024, ..cores(1) };
+    let (mut simulation, _) = obedient(options);
+    let mut ws = Ws::open(&mut simulation, 0, 1);
+    ws.client.set_room(Some(0));
+    for _ in 0..8 {
+        ws.say(&"x".repeat(8 * 1024));
+    }
+    simulation.settle();
+    assert!(ws.client.unread_bytes() > 0, "it is not read");
+    for _ in 0..24 {
+        ws.client.set_room(Some(takes));
+        simulation.advance(Duration::from_secs(10));
+        simulation.settle();
+    }
+    let is_kept = simulation.metrics().total(Counter::IdleClosed) == 0;
+    assert_eq!(simulation.metrics().total(Counter::SlowConsumers), 0);
+    assert_eq!(simulation.connections(), usize::from(is_kept));
+    is_kept
+}
+
+#[test]
+fn who_is_not_read_lives_for_as_long_as_it_reads() {
+    assert!(is_kept(100));
+    assert!(!is_kept(0));
+}

@@ -14,6 +14,7 @@
 use super::deflate::Agreement;
 use super::error::ProtocolError;
 use super::mask::unmask;
+use super::message::MessageKind;
 use super::protocol::Role;
 
 /// The longest header: two bytes, a 64-bit length, a masking key.
@@ -205,6 +206,33 @@ impl Header {
     }
 }
 
+/// The header of the frame that clients send most: a short message, whole and not compressed.
+pub(super) struct Short {
+    pub(super) kind: MessageKind,
+    pub(super) masking_key: [u8; 4],
+    pub(super) payload_bytes: usize,
+}
+
+impl Short {
+    pub(super) const HEADER_BYTES: usize = 6;
+    const TEXT: u8 = FIN | Opcode::Text.bits();
+    const BINARY: u8 = FIN | Opcode::Binary.bits();
+
+    /// `None`: it is another frame, or not all of its payload is here.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&[first, second, masking_key @ ..], rest) =
+            bytes.split_first_chunk::<{ Self::HEADER_BYTES }>()?;
+        let kind = match first {
+            Self::TEXT => MessageKind::Text,
+            Self::BINARY => MessageKind::Binary,
+            _ => return None,
+        };
+        let length = second.checked_sub(MASK).filter(|length| *length < LENGTH_16)?;
+        let payload_bytes = usize::from(length);
+        (payload_bytes <= rest.len()).then_some(Self { kind, masking_key, payload_bytes })
+    }
+}
+
 /// Reads the extended length, if the seven bits call for one.
 fn decode_length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
     let (bytes, least, rest) = match short {
@@ -300,6 +328,34 @@ mod tests {
         let mut out = Vec::new();
         header.encode(&mut out);
         out
+    }
+
+    #[test]
+    fn a_short_message_is_read_as_any_frame_is() {
+        let mut short = 0;
+        let mut bytes = [7; Short::HEADER_BYTES + 125];
+        for (first, second) in
+            (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second)))
+        {
+            (bytes[0], bytes[1]) = (first, second);
+            let Some(read) = Short::decode(&bytes) else { continue };
+            short += 1;
+            let header = Header {
+                is_final: true,
+                is_compressed: false,
+                opcode: read.kind.opcode(),
+                masking_key: Some(read.masking_key),
+                payload_bytes: read.payload_bytes as u64,
+            };
+            assert_eq!(
+                Header::decode(&bytes, Role::Server),
+                Ok(Some((header, Short::HEADER_BYTES)))
+            );
+            let end = Short::HEADER_BYTES + read.payload_bytes;
+            assert!(Short::decode(&bytes[..end]).is_some());
+            assert!(Short::decode(&bytes[..end - 1]).is_none());
+        }
+        assert_eq!(short, 2 * 126);
     }
 
     #[test]

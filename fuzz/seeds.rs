@@ -8,13 +8,15 @@ use crate::{http, ws};
 
 type Target = (&'static str, fn(&[u8]));
 
-const WIRE: [Target; 8] = [
+const WIRE: [Target; 10] = [
     ("http_bodies", http::fuzz_bodies),
     ("http_heads", http::request::fuzz_heads),
     ("http_requests", http::protocol::fuzz_requests),
     ("ws_cuts", ws::protocol::fuzz_cuts),
+    ("ws_deflate", ws::deflate::fuzz_deflate),
     ("ws_headers", ws::frame::fuzz_headers),
     ("ws_messages", ws::protocol::fuzz_messages),
+    ("ws_negotiation", ws::deflate::fuzz_negotiation),
     ("ws_offers", ws::handshake::fuzz_offers),
     ("ws_response", ws::client::fuzz_response),
 ];

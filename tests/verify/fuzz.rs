@@ -30,7 +30,7 @@ const MEMORY_MIB: u32 = 2048;
 pub(crate) fn fuzz(job: &mut Job<'_>) -> Verdict {
     install::cargo_fuzz(job)?;
     let folder = job.site.target.join("fuzz");
-    let mut build = job.site.cargo(&["fuzz", "build", "--codegen-units", "16", "--target-dir"]);
+    let mut build = job.site.cargo(&["fuzz", "build", "--target-dir"]);
     build.arg(&folder);
     prepare(job.site, &mut build);
     job.must(build, BUILD_LIMIT)?;

@@ -197,6 +197,32 @@ fn feed(
     }
 }
 
+/// For fuzzers: whatever is inflated keeps the limit, and is the same behind another message; and what is deflated, with any
+/// window, is shorter, comes back, and is refused by a limit of one byte less. The first two bytes are the limit.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_deflate(data: &[u8]) {
+    let Some((limit, bytes)) = data.split_first_chunk::<2>() else { return };
+    let limit = usize::from(u16::from_be_bytes(*limit));
+    let mut inflater = Inflater::default();
+    let first = inflater.inflate(bytes, limit);
+    assert!(first.as_ref().is_ok_and(|out| out.len() <= limit) || first.is_err());
+    let (before, _) = bytes.split_at(bytes.len() / 2);
+    let _ = inflater.inflate(before, limit);
+    assert_eq!(inflater.inflate(bytes, limit), first, "another message came between");
+
+    let compression =
+        Compression { threshold_bytes: 0, level: 1 + u32::from(bytes.len().is_multiple_of(2)) * 8 };
+    let mut deflater = Deflater::new(compression);
+    for window in ["8", "9", "12", "15"].into_iter().filter_map(WindowBits::parse) {
+        let Some(compressed) = deflater.deflate(window, bytes) else { continue };
+        assert!(compressed.len() < bytes.len());
+        assert_eq!(inflater.inflate(compressed, bytes.len()).as_deref(), Ok(bytes));
+        let limit = bytes.len() - 1;
+        let refused = Err(ProtocolError::MessageTooBig { limit });
+        assert_eq!(inflater.inflate(compressed, limit), refused);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;

@@ -19,3 +19,6 @@ pub(super) use codec::Undo;
 pub use codec::{Compression, Deflater, Inflater};
 pub use negotiation::{Agreement, WindowBits};
 pub(super) use negotiation::{Answer, OFFER, agree, check_answer};
+
+#[cfg(any(test, fuzzing))]
+pub use {codec::fuzz_deflate, negotiation::fuzz_negotiation};

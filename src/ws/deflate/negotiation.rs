@@ -160,6 +160,41 @@ impl Parameters {
     }
 }
 
+/// For fuzzers: what is read of the field, written plainly, is read again as the same; and what a server answers to any offer, a
+/// client that made ours agrees to, with no larger window than was asked for.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_negotiation(data: &[u8]) {
+    use super::super::extensions::parse;
+    let Ok(text) = str::from_utf8(data) else { return };
+    let Ok(offers) = parse(text.lines()) else { return };
+    let plain = |offer: &Extension<'_>| {
+        let mut text = offer.name.to_owned();
+        for Parameter { name, value } in &offer.parameters {
+            let value = value.as_ref().map(|value| format!("={value}")).unwrap_or_default();
+            text.push_str(&format!("; {name}{value}"));
+        }
+        text
+    };
+    let written = offers.iter().map(plain).collect::<Vec<_>>().join(", ");
+    assert!(
+        offers.is_empty() || parse([written.as_str()].into_iter()).as_ref() == Ok(&offers),
+        "{written}"
+    );
+    let _ = check_answer(&offers);
+
+    let Some(answer) = agree(&offers) else { return };
+    let said = answer.to_string();
+    assert!(said.contains(SERVER_NO_CONTEXT_TAKEOVER) && said.contains(CLIENT_NO_CONTEXT_TAKEOVER));
+    let read = parse([said.as_str()].into_iter());
+    let agreed = read.map(|read| check_answer(&read));
+    let window = answer.client_window.unwrap_or(WindowBits::MOST);
+    assert_eq!(agreed, Ok(Ok(Some(Agreement { window }))), "{said}");
+    let has_asked =
+        |name: &str| offers.iter().flat_map(|offer| &offer.parameters).any(|it| it.name == name);
+    assert!(answer.server_window.is_none() || has_asked(SERVER_MAX_WINDOW_BITS), "{said}");
+    assert!(answer.client_window.is_none() || has_asked(CLIENT_MAX_WINDOW_BITS), "{said}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::extensions;

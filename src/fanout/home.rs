@@ -3,11 +3,10 @@
 //! Everything here is a plain value of one thread: that is the whole of the consistency protocol. The application's
 //! part of it is the [`Directory`].
 
-use std::collections::HashMap;
-
 use super::conn_id::ConnId;
 use super::directory::{Announcer, Directory, Keep};
 use super::mailbox::{Asked, Event, Post, TopicName};
+use super::names::{Named, Names};
 use crate::ws::Prepared;
 
 /// Where a home sends its posts; its own core included.
@@ -20,27 +19,80 @@ pub(crate) trait Outbound<D: Directory> {
 }
 
 /// One core that has subscribers of a topic.
+#[derive(Clone, Copy)]
 struct Listener {
     core: u8,
     subscribers: u32,
 }
 
+/// The cores that listen, in the order in which they joined. Most topics have one: a user's own channel.
+#[expect(
+    clippy::box_collection,
+    reason = "a list of its own would make each topic 8 bytes larger, and few have one"
+)]
+enum Listeners {
+    One(Listener),
+    /// Two or more, or there were once.
+    Many(Box<Vec<Listener>>),
+}
+
+impl Listeners {
+    fn as_slice(&self) -> &[Listener] {
+        match self {
+            Self::One(listener) => std::slice::from_ref(listener),
+            Self::Many(listeners) => listeners,
+        }
+    }
+
+    fn find_mut(&mut self, core: u8) -> Option<&mut Listener> {
+        let all = match self {
+            Self::One(listener) => std::slice::from_mut(listener),
+            Self::Many(listeners) => listeners,
+        };
+        all.iter_mut().find(|listener| listener.core == core)
+    }
+
+    fn push(&mut self, listener: Listener) {
+        match self {
+            Self::One(first) => *self = Self::Many(Box::new(vec![*first, listener])),
+            Self::Many(listeners) => listeners.push(listener),
+        }
+    }
+
+    /// True if nobody is left.
+    fn remove(&mut self, core: u8) -> bool {
+        match self {
+            Self::One(listener) => listener.core == core,
+            Self::Many(listeners) => {
+                listeners.retain(|listener| listener.core != core);
+                listeners.is_empty()
+            }
+        }
+    }
+}
+
 struct Topic {
-    /// At least one, in the order in which the cores joined.
-    listeners: Vec<Listener>,
+    name: TopicName,
+    listeners: Listeners,
     /// Events ordered since the topic was occupied.
     events: u64,
 }
 
 impl Topic {
     fn subscribers(&self) -> usize {
-        self.listeners.iter().map(|listener| listener.subscribers as usize).sum()
+        self.listeners.as_slice().iter().map(|listener| listener.subscribers as usize).sum()
+    }
+}
+
+impl Named for Topic {
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 
 /// All topics of one home core that somebody listens to.
 pub(crate) struct Home<D: Directory> {
-    topics: HashMap<TopicName, Topic>,
+    topics: Names<Topic>,
     directory: D,
     /// What the directory announces, on its way out; empty between calls.
     events: Vec<(TopicName, Prepared)>,
@@ -49,7 +101,7 @@ pub(crate) struct Home<D: Directory> {
 
 impl<D: Directory> Home<D> {
     pub(crate) fn new(directory: D) -> Self {
-        Self { topics: HashMap::new(), directory, events: Vec::new(), words: Vec::new() }
+        Self { topics: Names::default(), directory, events: Vec::new(), words: Vec::new() }
     }
 
     /// How many topics have their home here.
@@ -64,19 +116,20 @@ impl<D: Directory> Home<D> {
 
     /// The name as this home keeps it, so that publishing need not copy it.
     pub(crate) fn name(&self, topic: &str) -> Option<TopicName> {
-        self.topics.get_key_value(topic).map(|(name, _)| name.clone())
+        self.topics.find(topic).map(|topic| self.topics[topic].name.clone())
     }
 
     /// Core `from` listens from here on.
     pub(crate) fn join(&mut self, topic: TopicName, from: u8, outbound: &mut impl Outbound<D>) {
-        let is_first = !self.topics.contains_key(&topic);
-        let new = || Topic { listeners: Vec::with_capacity(1), events: 0 };
-        let entry = self.topics.entry(topic.clone()).or_insert_with(new);
-        match entry.listeners.iter_mut().find(|listener| listener.core == from) {
-            Some(listener) => listener.subscribers = listener.subscribers.max(1),
-            None => entry.listeners.push(Listener { core: from, subscribers: 1 }),
-        }
-        if is_first {
+        let newcomer = Listener { core: from, subscribers: 1 };
+        if let Some(kept) = self.topics.named_mut(&topic) {
+            match kept.listeners.find_mut(from) {
+                Some(listener) => listener.subscribers = listener.subscribers.max(1),
+                None => kept.listeners.push(newcomer),
+            }
+        } else {
+            let (name, listeners) = (topic.clone(), Listeners::One(newcomer));
+            self.topics.insert(Topic { name, listeners, events: 0 });
             self.tell(outbound, |directory, out| directory.on_occupied(&topic, out));
         }
         // Nobody there hears the topic yet. Its core tells the count once somebody does, so that a newcomer hears of
@@ -86,10 +139,9 @@ impl<D: Directory> Home<D> {
 
     /// Core `from` listens no longer.
     pub(crate) fn leave(&mut self, name: &TopicName, from: u8, outbound: &mut impl Outbound<D>) {
-        let Some(topic) = self.topics.get_mut(name) else { return };
-        topic.listeners.retain(|listener| listener.core != from);
-        if topic.listeners.is_empty() {
-            self.topics.remove(name);
+        let Some(topic) = self.topics.find(name) else { return };
+        if self.topics[topic].listeners.remove(from) {
+            self.topics.remove(topic);
             self.tell(outbound, |directory, out| directory.on_vacated(name, out));
         } else {
             self.tell_count(name, outbound);
@@ -104,34 +156,37 @@ impl<D: Directory> Home<D> {
         subscribers: u32,
         outbound: &mut impl Outbound<D>,
     ) {
-        let Some(topic) = self.topics.get_mut(name) else { return };
-        if let Some(listener) = topic.listeners.iter_mut().find(|it| it.core == from) {
+        let Some(topic) = self.topics.named_mut(name) else { return };
+        if let Some(listener) = topic.listeners.find_mut(from) {
             listener.subscribers = subscribers;
             self.tell_count(name, outbound);
         }
     }
 
+    fn subscribers(&self, name: &str) -> usize {
+        self.topics.find(name).map_or(0, |topic| self.topics[topic].subscribers())
+    }
+
     fn tell_count(&mut self, name: &TopicName, outbound: &mut impl Outbound<D>) {
-        let subscribers = self.topics.get(name).map_or(0, Topic::subscribers);
+        let subscribers = self.subscribers(name);
         self.tell(outbound, |directory, out| directory.on_count(name, subscribers, out));
     }
 
     /// Orders an event and sends it to every core that listens.
     pub(crate) fn publish(&mut self, event: &Event, outbound: &mut impl Outbound<D>) {
         let Event { topic: name, frame, except, keep } = event;
-        let number = self.topics.get_mut(name).map_or(0, |topic| {
+        let topic = self.topics.named_mut(name);
+        let number = topic.map_or(0, |topic| {
             topic.events += 1;
-            topic.events
-        });
-        if let Some(topic) = self.topics.get(name) {
-            for listener in &topic.listeners {
+            for listener in topic.listeners.as_slice() {
                 let (topic, frame) = (name.clone(), frame.clone());
                 outbound.post(
                     usize::from(listener.core),
                     Post::Deliver { topic, frame, except: *except },
                 );
             }
-        }
+            topic.events
+        });
         if *keep == Keep::Remember {
             self.tell(outbound, |directory, out| directory.on_publish(name, number, frame, out));
         }
@@ -166,14 +221,14 @@ impl<D: Directory> Home<D> {
         let Asked { topic, asker, ticket, question } = asked;
         let answer = match topic {
             Some(name) => {
-                let subscribers = self.topics.get(&name).map_or(0, Topic::subscribers);
+                let subscribers = self.subscribers(&name);
                 self.tell(outbound, |directory, out| {
                     directory.answer(&name, subscribers, question, out)
                 })
             }
             None => {
                 let Self { topics, directory, events, words } = self;
-                let all = topics.iter().map(|(name, topic)| (&**name, topic.subscribers()));
+                let all = topics.iter().map(|topic| (topic.name(), topic.subscribers()));
                 let mut out = Announcer { unix_seconds: outbound.unix_seconds(), events, words };
                 let answer = directory.answer_all(all, question, &mut out);
                 self.send_announced(outbound);
@@ -300,6 +355,11 @@ mod tests {
         ) -> usize {
             topics.map(|(_, subscribers)| 100 + subscribers).sum()
         }
+    }
+
+    #[test]
+    fn a_topic_is_as_small_as_it_is_said_to_be() {
+        assert_eq!(size_of::<Topic>(), 40);
     }
 
     fn event(frame: &Prepared) -> Event {

@@ -19,4 +19,5 @@ pub mod conn_id;
 pub mod directory;
 pub(crate) mod home;
 pub mod mailbox;
+pub(crate) mod names;
 pub(crate) mod topics;

@@ -12,10 +12,9 @@
 use std::collections::HashMap;
 use std::mem;
 
-use slab::Slab;
-
 use super::conn_id::ConnId;
 use super::mailbox::TopicName;
+use super::names::{Named, Names};
 
 /// A topic on this core, while it is kept.
 pub(crate) type TopicId = u32;
@@ -83,6 +82,12 @@ struct Topic {
     is_attended: bool,
 }
 
+impl Named for Topic {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// A topic whose home has not confirmed yet.
 #[derive(Default)]
 struct Joining {
@@ -114,8 +119,7 @@ pub(crate) struct Left {
 /// All topics of one core.
 #[derive(Default)]
 pub(crate) struct Topics {
-    by_name: HashMap<TopicName, TopicId>,
-    topics: Slab<Topic>,
+    topics: Names<Topic>,
     joining: HashMap<TopicId, Joining>,
     /// Topics whose count may have changed since it was reported.
     recounted: Vec<TopicId>,
@@ -123,27 +127,27 @@ pub(crate) struct Topics {
 
 impl Topics {
     pub(crate) fn find(&self, name: &str) -> Option<TopicId> {
-        self.by_name.get(name).copied()
+        self.topics.find(name)
     }
 
     pub(crate) fn name(&self, topic: TopicId) -> &TopicName {
-        &self.topics[topic as usize].name
+        &self.topics[topic].name
     }
 
     /// How many topics have subscribers here.
     pub(crate) fn len(&self) -> usize {
-        self.by_name.len()
+        self.topics.len()
     }
 
     /// Its subscribers, in no order.
     pub(crate) fn subscribers(&self, topic: TopicId) -> &[Entry] {
-        self.topics[topic as usize].entries.as_slice()
+        self.topics[topic].entries.as_slice()
     }
 
     /// A connection wants to hear a topic. Nobody hears anything before `activate`.
     pub(crate) fn subscribe(&mut self, name: &str, conn: ConnId) -> (TopicId, Subscribed) {
         if let Some(topic) = self.find(name) {
-            let kept = &mut self.topics[topic as usize];
+            let kept = &mut self.topics[topic];
             if !kept.is_joining {
                 kept.pending += 1;
                 return (topic, Subscribed::Listening);
@@ -171,7 +175,7 @@ impl Topics {
             self.joining.insert(topic, Joining::default());
             topic
         });
-        let kept = &mut self.topics[topic as usize];
+        let kept = &mut self.topics[topic];
         kept.is_attended = true;
         kept.pending += 1;
         let must_join = kept.is_joining && kept.pending == 1;
@@ -184,23 +188,18 @@ impl Topics {
 
     /// Whether the home must be told of each subscriber that leaves.
     pub(crate) fn is_attended(&self, topic: TopicId) -> bool {
-        self.topics[topic as usize].is_attended
+        self.topics[topic].is_attended
     }
 
     fn insert(&mut self, name: &str) -> TopicId {
-        let name: TopicName = name.into();
-        let kept = Topic {
-            name: name.clone(),
+        self.topics.insert(Topic {
+            name: name.into(),
             entries: Entries::Few(None),
             reported: 0,
             pending: 0,
             is_joining: true,
             is_attended: false,
-        };
-        let topic = u32::try_from(self.topics.insert(kept))
-            .expect("subscriptions are limited, far below 2^32");
-        self.by_name.insert(name, topic);
-        topic
+        })
     }
 
     /// The home has answered. Those who waited are to be activated now, before anything else of the topic.
@@ -213,7 +212,7 @@ impl Topics {
         }
         let waiting = mem::take(&mut joining.waiting);
         self.joining.remove(&topic);
-        let kept = &mut self.topics[topic as usize];
+        let kept = &mut self.topics[topic];
         if waiting.is_empty() && kept.pending == 0 {
             self.forget(topic);
             return None;
@@ -226,14 +225,14 @@ impl Topics {
 
     /// The queue has come to one of the pending subscriptions: `activate` it if its connection still wants it.
     pub(crate) fn settle(&mut self, topic: TopicId) {
-        let kept = &mut self.topics[topic as usize];
+        let kept = &mut self.topics[topic];
         debug_assert!(kept.pending > 0 && !kept.is_joining);
         kept.pending -= 1;
     }
 
     /// The subscription hears the topic from here on. Gives its position.
     pub(crate) fn activate(&mut self, topic: TopicId, entry: Entry) -> u32 {
-        let entries = &mut self.topics[topic as usize].entries;
+        let entries = &mut self.topics[topic].entries;
         let position =
             u32::try_from(entries.as_slice().len()).expect("entries are numbered in 32 bits");
         entries.push(entry);
@@ -243,7 +242,7 @@ impl Topics {
 
     /// Ends a subscription that was activated.
     pub(crate) fn leave(&mut self, topic: TopicId, position: u32) -> Left {
-        let kept = &mut self.topics[topic as usize];
+        let kept = &mut self.topics[topic];
         let moved = kept.entries.swap_remove(position as usize);
         self.recounted.push(topic);
         let must_leave = kept.pending == 0 && kept.entries.as_slice().is_empty();
@@ -258,13 +257,13 @@ impl Topics {
         let Some(joining) = self.joining.get_mut(&topic) else { return false };
         let before = joining.waiting.len();
         joining.waiting.retain(|waiting| *waiting != conn);
-        before > 0 && joining.waiting.is_empty() && self.topics[topic as usize].pending == 0
+        before > 0 && joining.waiting.is_empty() && self.topics[topic].pending == 0
     }
 
     /// After a pending subscription came to nothing: if nobody else holds the topic, it is forgotten, and the home must
     /// be told that this core listens no longer.
     pub(crate) fn abandon_if_empty(&mut self, topic: TopicId) -> Option<TopicName> {
-        let kept = self.topics.get(topic as usize)?;
+        let kept = self.topics.get(topic)?;
         if kept.is_joining || kept.pending > 0 || !kept.entries.as_slice().is_empty() {
             return None;
         }
@@ -281,7 +280,7 @@ impl Topics {
     /// The topics whose number of subscribers is not what the home was last told.
     pub(crate) fn take_counts(&mut self, mut report: impl FnMut(&TopicName, u32)) {
         for topic in self.recounted.drain(..) {
-            let Some(kept) = self.topics.get_mut(topic as usize) else { continue };
+            let Some(kept) = self.topics.get_mut(topic) else { continue };
             let subscribers = u32::try_from(kept.entries.as_slice().len()).unwrap_or(u32::MAX);
             if kept.reported != subscribers && subscribers > 0 {
                 kept.reported = subscribers;
@@ -291,8 +290,7 @@ impl Topics {
     }
 
     fn forget(&mut self, topic: TopicId) {
-        let kept = self.topics.remove(topic as usize);
-        self.by_name.remove(&kept.name);
+        self.topics.remove(topic);
     }
 }
 

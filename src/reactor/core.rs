@@ -187,6 +187,15 @@ impl<D: Directory> Core<D> {
         if side.in_heap.is_none_or(|entry| deadline < entry) {
             side.in_heap = Some(deadline);
             self.timers.add(deadline, conn);
+            if self.timers.is_overgrown() {
+                let (slots, sides) = (&self.slots, &self.sides);
+                self.timers.retain(|entry, conn| {
+                    let slot = slots.get(conn.slot() as usize);
+                    let slot = slot.filter(|slot| slot.generation == conn.generation());
+                    let side = slot.and_then(|slot| sides.get(slot.side as usize));
+                    side.is_some_and(|side| side.in_heap == Some(entry))
+                });
+            }
         }
     }
 

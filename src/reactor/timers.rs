@@ -23,6 +23,8 @@ const TICKS_PER_SECOND: u64 = 1000 / TICK_MILLIS;
 pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(6_000);
 /// Slots looked at in one turn.
 const SWEEP_SLICE: usize = 8 * 1024;
+/// So many deadlines are not worth a look.
+const FEW_DEADLINES: usize = 1024;
 const SHORTEST_SWEEP: Duration = Duration::from_millis(50);
 const LONGEST_SWEEP: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,9 @@ pub(crate) struct Timers {
     /// Where the sweep under way stands.
     cursor: Option<usize>,
     deadlines: Heap,
+    /// With so many entries the heap is looked through for those that nobody waits for: of a connection that was upgraded, the one
+    /// that `accept` made.
+    overgrown: usize,
     /// What handlers asked to be reminded of. An entry stays until its time, whether its connection does or not.
     reminders: Heap,
 }
@@ -61,6 +66,7 @@ impl Timers {
             sweep_at: now + LONGEST_SWEEP,
             cursor: None,
             deadlines: BinaryHeap::new(),
+            overgrown: FEW_DEADLINES,
             reminders: BinaryHeap::new(),
         };
         timers.learn(now, patience);
@@ -108,6 +114,18 @@ impl Timers {
     /// Adds a deadline. What it is about, and whether it still holds, is the connection's to know.
     pub(crate) fn add(&mut self, deadline: Instant, conn: ConnId) {
         self.deadlines.push(Reverse((deadline, conn)));
+    }
+
+    /// Whether it is time to look for entries that nobody waits for.
+    pub(crate) fn is_overgrown(&self) -> bool {
+        self.deadlines.len() >= self.overgrown
+    }
+
+    /// Keeps the deadlines that somebody waits for. Not to be called again before as many have come as there are now.
+    pub(crate) fn retain(&mut self, mut is_awaited: impl FnMut(Instant, ConnId) -> bool) {
+        self.deadlines.retain(|Reverse((deadline, conn))| is_awaited(*deadline, *conn));
+        self.overgrown = (2 * self.deadlines.len()).max(FEW_DEADLINES);
+        self.deadlines.shrink_to(self.overgrown);
     }
 
     /// An entry whose time has come, with that time.

@@ -101,3 +101,18 @@ fn nothing_is_allocated_for_a_ping_that_is_answered() {
     assert_eq!(info.count_total, 0);
     assert_eq!(ws.client.writes(), 1 + 103);
 }
+
+#[test]
+fn deadlines_of_requests_are_not_kept_for_all_who_were_upgraded() {
+    let (mut simulation, _) = obedient(cores(1));
+    let before = simulation.census().deadlines;
+    let open: Vec<Ws> = (0..1_500).map(|_| Ws::open(&mut simulation, 0, 0)).collect();
+    let kept = simulation.census().deadlines - before;
+    assert!(kept <= 1_024, "{kept} for {} connections that wait for nothing", open.len());
+    // Whoever has not asked yet is not forgotten.
+    let silent = simulation.connect(0);
+    simulation.settle();
+    simulation.advance(Options::default().request_deadline);
+    simulation.settle();
+    assert!(silent.is_finished());
+}

@@ -17,6 +17,7 @@ Examples (after `cargo bench --bench load --`):
   bystanders --pusher ws://127.0.0.1:8080 --pid 4711
   slow   --pusher ws://127.0.0.1:8080 --pid 4711 --connections 10000 --slow 100
   herd   --pusher ws://127.0.0.1:8080 --pid 4711 --connections 15000 --stay 1000
+  million --connections 200000
 
 Latencies count from the moment an event was due, not from when there was time to send it. Every delivery is checked: one
 that is missing, repeated, out of order or garbled fails the run with exit code 1, and nothing is recorded.";
@@ -47,11 +48,15 @@ pub(crate) enum Scenario {
     Slow(Slow),
     /// All are cut off and come back at once: how soon they are subscribed, and what those notice who stayed
     Herd(Herd),
+    /// As many connections as this machine bears, held by one server that is started for it; then events to a sample
+    Million(Million),
 }
 
 impl Scenario {
-    pub(crate) fn shared(&self) -> &Shared {
+    /// `None`: it asks nobody whom to load.
+    pub(crate) fn shared(&self) -> Option<&Shared> {
         match self {
+            Self::Million(_) => None,
             Self::Idle(Idle { shared, .. })
             | Self::Fanout(Fanout { shared, .. })
             | Self::Echo(Echo { shared, .. })
@@ -59,7 +64,7 @@ impl Scenario {
             | Self::Connect(Connect { shared, .. })
             | Self::Bystanders(Bystanders { shared, .. })
             | Self::Slow(Slow { shared, .. })
-            | Self::Herd(Herd { shared, .. }) => shared,
+            | Self::Herd(Herd { shared, .. }) => Some(shared),
         }
     }
 
@@ -74,6 +79,7 @@ impl Scenario {
             Self::Bystanders(bystanders) => bystanders.connections + bystanders.few + 1,
             Self::Slow(slow) => slow.connections + 1,
             Self::Herd(herd) => herd.connections + herd.stay + 2,
+            Self::Million(million) => million.connections,
         }
     }
 }
@@ -348,6 +354,53 @@ pub(crate) struct Time {
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=600))]
     pub(crate) warm_up: u64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Million {
+    /// Connections; as many of them as there is memory for
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// Connections that share a channel
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = connections)]
+    pub(crate) per_channel: usize,
+    /// Give each connection a channel of its own instead
+    #[arg(long, value_name = "KIND")]
+    pub(crate) own_channel: Option<ChannelKind>,
+    /// Events, each to the channel of a random connection
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub(crate) events: u32,
+    /// Cores of the server [default: as many as have descriptors enough]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) cores: Option<u16>,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=36_000))]
+    pub(crate) deadline: u64,
+    /// Write the figures to benches/records/DATE-NAME.json and .md
+    #[arg(long, value_name = "NAME")]
+    pub(crate) record: Option<String>,
+    /// Where records go
+    #[arg(long, value_name = "FOLDER", default_value = "benches/records")]
+    pub(crate) records: PathBuf,
+    /// A remark for the record, on noise for instance
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+    /// What cargo says to every benchmark
+    #[arg(long, hide = true, action = ArgAction::SetTrue)]
+    pub(crate) bench: bool,
+}
+
+/// As many as 256 addresses have ports here.
+fn connections(text: &str) -> Result<usize, String> {
+    let count = text.parse().map_err(|_| format!("{text:?} is no number of connections"))?;
+    if (1..=5_000_000).contains(&count) {
+        Ok(count)
+    } else {
+        Err(format!("{count} connections; 1 to 5000000 are possible"))
+    }
 }
 
 fn size(text: &str) -> Result<usize, String> {

@@ -25,7 +25,7 @@ const KEY: [u8; 16] = *b"the sample nonce";
 
 /// The text of a client's ping in the Pusher protocol.
 pub(crate) const PUSHER_PING: &[u8] = br#"{"event":"pusher:ping","data":{}}"#;
-const PUSHER_PONG: &[u8] = br#"{"event":"pusher:pong","data":{}}"#;
+pub(crate) const PUSHER_PONG: &[u8] = br#"{"event":"pusher:pong","data":{}}"#;
 
 /// What a client keeps for its next message; a crowd of them stays small, and echoes of 16 KiB allocate nothing.
 const MOST_KEPT_BYTES: usize = 32 * 1024;

@@ -10,6 +10,8 @@
 //!                     └─▶ report    table, and a record with machine, date, command
 //! ```
 //!
+//! `million` stands beside these: it starts its own server and has threads of its own.
+//!
 //! Two rules make the figures honest. Time counts from when an event was due (`clock::Schedule`), so a server that stalls
 //! cannot hide it. And every payload carries its number (`payload`, `tally::Order`), so a server that drops, repeats or reorders fails.
 
@@ -26,6 +28,7 @@ pub(crate) mod fanout;
 pub(crate) mod herd;
 pub(crate) mod idle;
 pub(crate) mod machine;
+pub(crate) mod million;
 pub(crate) mod pair;
 pub(crate) mod payload;
 pub(crate) mod process;

@@ -11,7 +11,7 @@ use super::report::{Report, Setting};
 use super::server::Server;
 use super::stage::Stage;
 use super::target::{App, Target};
-use super::{bystanders, churn, connect, echo, fanout, herd, idle, machine, slow};
+use super::{bystanders, churn, connect, echo, fanout, herd, idle, machine, million, slow};
 
 /// What all scenarios need.
 pub(crate) struct Context {
@@ -43,7 +43,10 @@ impl Context {
 /// Runs a scenario, and records it if that was asked and the server made no mistake.
 pub(crate) fn run(arguments: &Arguments) -> io::Result<Report> {
     let scenario = &arguments.scenario;
-    let shared = scenario.shared();
+    if let Scenario::Million(million) = scenario {
+        return million::run(million);
+    }
+    let shared = scenario.shared().ok_or_else(|| io::Error::other("it names no server"))?;
     let clock = Clock::start();
     let setting = setting(shared);
     let target = Arc::new(target(shared)?);
@@ -68,6 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<Report> {
         Scenario::Bystanders(bystanders) => bystanders::run(&context, bystanders)?,
         Scenario::Slow(slow) => slow::run(&context, slow)?,
         Scenario::Herd(herd) => herd::run(&context, herd)?,
+        Scenario::Million(million) => million::run(million)?,
     };
     if !context.server.is_known() {
         report.remarks.push(

@@ -9,6 +9,9 @@ use super::bare::Kind;
 use super::load::machine;
 use super::peers::Peer;
 
+/// Where the package keeps its records.
+pub(crate) const RECORDS: &str = "benches/records";
+
 const EXAMPLES: &str = "\
 Examples (after `cargo bench --bench compare --`):
   fanout                                  five rounds of all that can be had, 12 minutes
@@ -81,8 +84,8 @@ pub(crate) struct Plan {
     /// Write the figures to benches/records/DATE-compare-GOAL.json and .md, and draw the chart anew
     #[arg(long)]
     pub(crate) record: bool,
-    /// Where records go
-    #[arg(long, value_name = "FOLDER", default_value = "benches/records")]
+    /// Where records go, relative to the package; elsewhere the chart goes there, too
+    #[arg(long, value_name = "FOLDER", default_value = RECORDS)]
     pub(crate) records: PathBuf,
     /// A remark for the record, on noise for instance
     #[arg(long, value_name = "TEXT")]

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::arguments::RECORDS;
 use super::site::{Site, tell};
 
 /// What is drawn: the record, its scenario, what is read, and what the reader is told. Two in a row.
@@ -74,15 +75,20 @@ const STYLE: &str = "text { font: 12.5px system-ui, -apple-system, 'Segoe UI', s
 @media (prefers-color-scheme: dark) { text { fill: #e6e9f0 } .small { fill: #98a2b5 } .bar { fill: #4b5466 }
 .bar.ours { fill: #8ea2ff } .bar.bare { stroke: #7a8497 } .range { stroke: #e6e9f0 } .axis { stroke: #3a4150 } }";
 
-/// Draws the chart anew, if there are records of all that it shows.
-pub(crate) fn redraw(site: &Site) -> io::Result<()> {
-    let records = newest(&site.root.join("benches/records"))?;
-    match draw(&records) {
+/// Draws the chart anew, if there are records of all that it shows: for the README from those of the package, beside them from
+/// others.
+pub(crate) fn redraw(site: &Site, records: &Path) -> io::Result<()> {
+    let to = match records == Path::new(RECORDS) {
+        true => site.root.join("docs/figures.svg"),
+        false => site.root.join(records).join("figures.svg"),
+    };
+    let to_tell = to.strip_prefix(&site.root).unwrap_or(&to).display();
+    match draw(&newest(&site.root.join(records))?) {
         Ok(svg) => {
-            fs::write(site.root.join("docs/figures.svg"), svg)?;
-            tell("drew docs/figures.svg");
+            fs::write(&to, svg)?;
+            tell(&format!("drew {to_tell}"));
         }
-        Err(missing) => tell(&format!("docs/figures.svg stays as it is: {missing}")),
+        Err(missing) => tell(&format!("{to_tell} stays as it is: {missing}")),
     }
     Ok(())
 }

@@ -30,11 +30,12 @@ pub(crate) mod rounds;
 pub(crate) mod site;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use arguments::{Arguments, Part, Plan};
+use arguments::{Arguments, Part, Plan, RECORDS};
 use goals::Goal;
 use record::Record;
 use site::{Site, tell};
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().part {
         Part::Load { words } => return load::perform(&generator(words)),
         Part::Bare { kind, port } => bare::serve(kind, port),
-        Part::Chart => Site::survey().and_then(|site| chart::redraw(&site)),
+        Part::Chart => Site::survey().and_then(|site| chart::redraw(&site, Path::new(RECORDS))),
         Part::All(plan) => compare(&Goal::ALL, &plan),
         Part::Connect(plan) => compare(&[Goal::Connect], &plan),
         Part::Echo(plan) => compare(&[Goal::Echo], &plan),
@@ -77,7 +78,7 @@ fn compare(goals: &[Goal], plan: &Plan) -> io::Result<()> {
         let record = record.end(plan, &entrants, &trials);
         load::report::say(&record.markdown());
         if plan.record {
-            tell(&format!("recorded {}", record.write(&plan.records)?));
+            tell(&format!("recorded {}", record.write(&site.root.join(&plan.records))?));
             is_recorded = true;
         }
         if !record.has_subject() {
@@ -85,7 +86,7 @@ fn compare(goals: &[Goal], plan: &Plan) -> io::Result<()> {
         }
     }
     if is_recorded {
-        chart::redraw(&site)?;
+        chart::redraw(&site, &plan.records)?;
     }
     Ok(())
 }

@@ -169,10 +169,19 @@ impl Timers {
         self.cursor.is_some()
     }
 
+    /// The end of the tick that this is in. Deadlines are kept to a tick, so that those of many connections, which were
+    /// accepted one after the other, do not wake the core for each.
+    fn end_of_tick(&self, at: Instant) -> Instant {
+        let since = at.saturating_duration_since(self.start);
+        let into = since.subsec_nanos() % TICK.subsec_nanos();
+        if into == 0 { at } else { at + TICK - Duration::from_nanos(u64::from(into)) }
+    }
+
     /// When the core must look again; `None` if nothing can happen by itself.
     pub(crate) fn next(&self, has_connections: bool) -> Option<Instant> {
         let first = |heap: &Heap| heap.peek().map(|Reverse((at, _))| *at);
-        let (deadline, reminder) = (first(&self.deadlines), first(&self.reminders));
+        let deadline = first(&self.deadlines).map(|at| self.end_of_tick(at));
+        let reminder = first(&self.reminders);
         let sweep = has_connections.then_some(self.sweep_at);
         deadline.into_iter().chain(reminder).chain(sweep).min()
     }
@@ -228,6 +237,19 @@ mod tests {
         assert!(!silent.contains(&17));
         assert!(!timers.sweep(later, &mut silent), "the next sweep is not due");
         assert_eq!(silent.len(), 19_999);
+    }
+
+    #[test]
+    fn deadlines_of_one_tick_wake_the_core_once() {
+        let (mut timers, start) = timers();
+        let at = |millis| start + Duration::from_millis(millis);
+        for millis in [1_001, 1_050, 1_100] {
+            timers.add(at(millis), ConnId::new(0, 1, 1));
+        }
+        assert_eq!(timers.next(false), Some(at(1_100)));
+        assert_eq!(std::iter::from_fn(|| timers.next_passed(at(1_100))).count(), 3);
+        timers.remind(at(1_101), ConnId::new(0, 1, 1));
+        assert_eq!(timers.next(false), Some(at(1_101)), "a reminder is kept to the moment");
     }
 
     #[test]

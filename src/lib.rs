@@ -59,7 +59,7 @@ pub use reactor::handler::{
 };
 pub use reactor::options::{Options, Patience};
 pub use server::{Publisher, Reviewer, Server, Stopper};
-pub use ws::{CloseCode, CloseFrame, Message, MessageKind, Prepared};
+pub use ws::{CloseCode, CloseFrame, Compression, Message, MessageKind, Prepared};
 
 /// The code in these documents compiles, and runs where it can.
 #[cfg(doctest)]

@@ -15,8 +15,8 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::address::Address;
-use crate::ws::client::ClientRequest;
-use crate::ws::{CloseCode, Event, Input, Limits, MessageKind, Protocol, Reply, Role};
+use crate::ws::client::{Accepted, ClientRequest};
+use crate::ws::{CloseCode, Event, Inflater, Input, Limits, MessageKind, Protocol, Reply, Role};
 
 /// How long a server may take to accept, and to answer the opening handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +41,7 @@ pub(super) enum Received {
 pub(super) struct Socket {
     stream: Stream,
     protocol: Protocol,
+    inflater: Inflater,
     received: VecDeque<Received>,
 }
 
@@ -73,10 +74,11 @@ impl Socket {
         guard(&tcp)?;
         let mut stream =
             if address.is_tls { secure(tcp, &address.host)? } else { Stream::Plain(tcp) };
-        let rest = shake_hands(&mut stream, address, target, origin)?;
-        let mut socket =
-            Self { stream, protocol: Protocol::new(Role::Client), received: VecDeque::new() };
-        socket.take(rest)?;
+        let accepted = shake_hands(&mut stream, address, target, origin)?;
+        let protocol = Protocol::new(Role::Client).with_deflate(accepted.deflate);
+        let (inflater, received) = (Inflater::default(), VecDeque::new());
+        let mut socket = Self { stream, protocol, inflater, received };
+        socket.take(accepted.rest)?;
         Ok(socket)
     }
 
@@ -125,7 +127,8 @@ impl Socket {
         let mut input = Input { bytes: &mut bytes };
         let mut out = Vec::new();
         let result = loop {
-            match self.protocol.receive(&mut input, &LIMITS, &mut reply(&mut out)?) {
+            let mut reply = reply(&mut out)?;
+            match self.protocol.receive_with(&mut self.inflater, &mut input, &LIMITS, &mut reply) {
                 Ok(Some(event)) => self.received.push_back(received(event)),
                 Ok(None) => break Ok(()),
                 Err(error) => {
@@ -224,7 +227,7 @@ fn shake_hands(
     address: &Address,
     target: &str,
     origin: Option<&str>,
-) -> io::Result<Vec<u8>> {
+) -> io::Result<Accepted> {
     let authority = address.authority();
     let agent = ("User-Agent", concat!("stentor/", env!("CARGO_PKG_VERSION")));
     let headers: Vec<_> =
@@ -234,7 +237,7 @@ fn shake_hands(
         path_and_query: target,
         key: random()?,
         subprotocols: &[],
-        offers_deflate: false,
+        offers_deflate: true,
         headers: &headers,
     };
     let mut bytes = Vec::new();
@@ -255,7 +258,7 @@ fn shake_hands(
         if let Some(accepted) =
             answered.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?
         {
-            return Ok(accepted.rest);
+            return Ok(accepted);
         }
     }
 }

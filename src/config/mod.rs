@@ -223,6 +223,15 @@ impl Config {
         targets
     }
 
+    fn compression(&self) -> Option<ws::Compression> {
+        let level = self.server.number("limits.compression_level")?;
+        let compression = ws::Compression {
+            threshold_bytes: self.server.size("limits.compression_threshold"),
+            level: u32::try_from(level).ok()?,
+        };
+        self.server.switch("limits.compression")?.then_some(compression)
+    }
+
     /// What the engine is told. A message may be as long as the app that allows the longest says, and a connection on as
     /// many channels.
     pub fn engine_options(&self) -> Options {
@@ -245,6 +254,7 @@ impl Config {
                 body_bytes: size("limits.body_bytes"),
             },
             ws: ws::Limits { message_bytes: message_bytes.unwrap_or_default() },
+            compression: self.compression(),
             request_deadline: seconds("limits.request_deadline"),
             keep_alive: seconds("limits.keep_alive"),
             message_deadline: seconds("limits.message_deadline"),

@@ -36,6 +36,8 @@ counters! {
     AuthorisationsLate => "authorisations_late",
     /// Messages of Pusher clients answered with an error.
     ClientErrors => "client_errors",
+    /// Messages compressed: an event once, however many subscribers take it so.
+    Compressed => "compressed",
     /// Connections ended, of any kind.
     Closed => "closed",
     /// Connections cut because the peer did not finish its side, or answer our close frame, in time.

@@ -15,7 +15,7 @@ use crate::fanout::home::{Home, Outbound};
 use crate::fanout::mailbox::{self, Asked, Event, Post, TopicName};
 use crate::fanout::topics::{Entry, Subscribed, TopicId};
 use crate::metrics::Counter;
-use crate::ws::Prepared;
+use crate::ws::{Form, Prepared};
 
 /// What becomes of the events that a connection lacks when it leaves their topic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +47,9 @@ impl<D: Directory> Outbound<D> for Route<'_, D> {
         }
     }
 }
+
+/// Subscribers looked at for one who takes compressed messages, before an event goes to the others of a large audience.
+const FORM_SAMPLE: usize = 8;
 
 impl<D: Directory> Core<D> {
     fn post(&mut self, core: usize, post: Post<D>) {
@@ -352,15 +355,26 @@ impl<D: Directory> Core<D> {
             return;
         }
         if entries.len() > self.options.fanout_slice || self.rounds.has(topic) {
+            // Compressed here if some will want it so, not only when their turn comes: other cores are not awake yet, and
+            // find it done.
+            let form =
+                |entry: &Entry| self.slots[self.subscriptions.slot(*entry) as usize].ws.form();
+            if entries.iter().take(FORM_SAMPLE).any(|entry| form(entry) == Form::Compressed) {
+                frame.compress(&mut self.deflater);
+            }
             self.rounds.publish(topic, entries.len(), frame, except);
             return;
         }
-        let frame = self.chains.share(frame);
+        let mut shared = [None; 2];
         let mut deliveries = 0;
         for entry in entries {
             let slot = self.subscriptions.slot(*entry);
             if Some(slot) != except {
-                self.chains.append(slot, &mut self.slots[slot as usize].chain, frame);
+                let kept = &mut self.slots[slot as usize];
+                let form = kept.ws.form();
+                let frame = *shared[form as usize]
+                    .get_or_insert_with(|| self.chains.share(&frame, form, &mut self.deflater));
+                self.chains.append(slot, &mut kept.chain, frame);
                 deliveries += 1;
             }
         }
@@ -379,10 +393,11 @@ impl<D: Directory> Core<D> {
 
     /// Puts events of a round into a connection's chain, one by one.
     pub(crate) fn append_round(&mut self, visit: Visit, numbers: &Numbers, slot: u32) {
-        let (chains, chain) = (&mut self.chains, &mut self.slots[slot as usize].chain);
+        let (chains, kept) = (&mut self.chains, &mut self.slots[slot as usize]);
+        let (form, chain) = (kept.ws.form(), &mut kept.chain);
         let mut deliveries = 0;
         for frame in self.rounds.frames(visit, numbers, slot) {
-            let frame = chains.share(frame.clone());
+            let frame = chains.share(frame, form, &mut self.deflater);
             chains.append(slot, chain, frame);
             deliveries += 1;
         }
@@ -391,6 +406,12 @@ impl<D: Directory> Core<D> {
 
     pub(crate) fn count_deliveries(&self, deliveries: u32) {
         self.counters().add(Counter::Deliveries, u64::from(deliveries));
+    }
+
+    /// Counts what was compressed in this turn.
+    pub(crate) fn count_compressed(&mut self) {
+        let runs = self.deflater.take_runs();
+        self.counters().add(Counter::Compressed, runs);
     }
 
     /// Tells the homes how many subscribers the topics have here, where that has changed in this turn.

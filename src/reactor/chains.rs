@@ -12,7 +12,7 @@
 //! Nothing is allocated and no reference is counted for a link: all of it is cleared at once when the last connection
 //! has been flushed, and keeps its capacity for the next turn.
 
-use crate::ws::Prepared;
+use crate::ws::{Deflater, Form, Prepared};
 
 /// No link.
 const NONE: u32 = u32::MAX;
@@ -41,7 +41,7 @@ pub(crate) type FrameId = u32;
 
 pub(crate) enum Frame {
     /// The same for many connections.
-    Shared(Prepared),
+    Shared(Prepared, Form),
     /// For one connection: a range of `own`.
     Own { start: usize, end: usize },
 }
@@ -76,10 +76,15 @@ impl Chains {
     /// The same for bytes.
     const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-    /// A frame for any number of connections.
-    pub(crate) fn share(&mut self, prepared: Prepared) -> FrameId {
-        self.bytes += prepared.frame().len();
-        self.push_frame(Frame::Shared(prepared))
+    /// A frame for any number of connections that take messages in that form.
+    pub(crate) fn share(
+        &mut self,
+        message: &Prepared,
+        form: Form,
+        deflater: &mut Deflater,
+    ) -> FrameId {
+        self.bytes += message.in_form(form, deflater).len();
+        self.push_frame(Frame::Shared(message.clone(), form))
     }
 
     /// Appends a frame to the chain of connection `slot`.
@@ -131,7 +136,7 @@ impl Chains {
 
     pub(crate) fn bytes<'c>(&'c self, piece: &'c Frame) -> &'c [u8] {
         match piece {
-            Frame::Shared(prepared) => prepared.frame(),
+            Frame::Shared(prepared, form) => prepared.frame_as(*form),
             Frame::Own { start, end } => &self.own[*start..*end],
         }
     }
@@ -203,7 +208,7 @@ impl<'c> Iterator for Pieces<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ws::MessageKind;
+    use crate::ws::{Compression, MessageKind};
 
     fn sent(chains: &Chains, chain: Chain) -> Vec<Vec<u8>> {
         chains.pieces(chain).map(|piece| chains.bytes(piece).to_vec()).collect()
@@ -215,11 +220,12 @@ mod tests {
         let (mut five, mut nine) = (Chain::default(), Chain::default());
         let first = Prepared::new(MessageKind::Text, b"first");
         let second = Prepared::new(MessageKind::Text, b"second");
-        let shared = chains.share(first.clone());
+        let mut deflater = Deflater::new(Compression::default());
+        let shared = chains.share(&first, Form::Plain, &mut deflater);
         chains.append(5, &mut five, shared);
         chains.append(9, &mut nine, shared);
         chains.append_own(9, &mut nine, |out| out.extend_from_slice(b"pong"));
-        let shared = chains.share(second.clone());
+        let shared = chains.share(&second, Form::Plain, &mut deflater);
         chains.append(5, &mut five, shared);
         assert_eq!(sent(&chains, five), [first.frame(), second.frame()]);
         assert_eq!(sent(&chains, nine), [first.frame(), b"pong"]);

@@ -204,7 +204,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             self.call_unsettled(conn, request);
             return Served::Request;
         }
-        let offer = match Offer::read(request) {
+        let mut offer = match Offer::read(request) {
             Ok(offer) => offer,
             Err(error) => {
                 self.core.count(Counter::HandshakesRefused);
@@ -223,6 +223,10 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                     headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 let slot = &mut self.core.slots[conn.slot() as usize];
                 (slot.phase, slot.standing) = (Phase::Ws, Standing::In);
+                if self.core.options.compression.is_some() {
+                    slot.ws =
+                        ws::Protocol::new(ws::Role::Server).with_deflate(offer.agree_to_deflate());
+                }
                 self.core.chains.append_own(conn.slot(), &mut slot.chain, |out| {
                     offer.accept(subprotocol.as_deref(), &headers, out);
                 });
@@ -329,7 +333,8 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             let was_open = slot.ws.state() == ws::State::Open;
             scratch.clear();
             let mut reply = Reply { bytes: scratch, masking_key: [0; 4] };
-            let event = slot.ws.receive(&mut input, &options.ws, &mut reply);
+            let inflater = &mut self.inflater;
+            let event = slot.ws.receive_with(inflater, &mut input, &options.ws, &mut reply);
             // A control frame between two fragments ends nothing.
             is_new |= !slot.ws.is_mid_message();
             match event {

@@ -27,7 +27,7 @@ use crate::fanout::mailbox::{self, Post};
 use crate::fanout::topics::{TopicId, Topics};
 use crate::http::Response;
 use crate::metrics::{Counter, Counters, Metrics};
-use crate::ws::{CloseCode, Reply};
+use crate::ws::{CloseCode, Deflater, Reply};
 
 /// What is to be done when the callback has returned, in order.
 pub(crate) enum Local<D: Directory> {
@@ -57,6 +57,7 @@ pub(crate) struct Core<D: Directory> {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) chains: Chains,
     pub(crate) rounds: Rounds,
+    pub(crate) deflater: Deflater,
     pub(crate) topics: Topics,
     pub(crate) home: Home<D>,
     pub(crate) outgoing: mailbox::Outgoing<D>,
@@ -85,6 +86,7 @@ pub(crate) struct Parts<D: Directory> {
 impl<D: Directory> Core<D> {
     pub(crate) fn new(parts: Parts<D>) -> Self {
         let timers = Timers::new(parts.now.instant, parts.options.patience);
+        let deflater = Deflater::new(parts.options.compression.unwrap_or_default());
         Self {
             number: parts.number,
             options: parts.options,
@@ -94,6 +96,7 @@ impl<D: Directory> Core<D> {
             subscriptions: Subscriptions::default(),
             chains: Chains::default(),
             rounds: Rounds::default(),
+            deflater,
             topics: Topics::default(),
             home: Home::new(parts.directory),
             outgoing: parts.outgoing,
@@ -249,14 +252,16 @@ impl<D: Directory> Core<D> {
         }
         match message {
             Outgoing::Prepared(prepared) => {
-                let frame = self.chains.share(prepared);
+                let form = kept.ws.form();
+                let frame = self.chains.share(&prepared, form, &mut self.deflater);
                 self.chains.append(slot, &mut kept.chain, frame);
             }
             Outgoing::Message(kind, payload) => {
-                let ws = &kept.ws;
+                let (ws, deflater) = (&kept.ws, &mut self.deflater);
                 self.chains.append_own(slot, &mut kept.chain, |bytes| {
+                    let mut reply = Reply { bytes, masking_key: [0; 4] };
                     // It is sendable, so it is open: the one error there is cannot come.
-                    let _ = ws.send(kind, &payload, &mut Reply { bytes, masking_key: [0; 4] });
+                    let _ = ws.send_with(deflater, kind, &payload, &mut reply);
                 });
             }
         }

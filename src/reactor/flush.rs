@@ -53,10 +53,11 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         let Some(conn) = self.core.id_of(slot) else { return };
         let Some(Some(stream)) = self.streams.get_mut(slot as usize) else { return };
         let kept = &self.core.slots[slot as usize];
+        let (form, deflater) = (kept.ws.form(), &mut self.core.deflater);
         let mut begun = None;
         if kept.chain.is_empty()
             && !kept.has_outbox
-            && let Some(bytes) = self.core.rounds.joined(visit, &numbers, slot)
+            && let Some(bytes) = self.core.rounds.joined(visit, &numbers, slot, (form, deflater))
         {
             match retry(|| stream.write(bytes)) {
                 Ok(written) if written == bytes.len() => {
@@ -220,7 +221,7 @@ fn push_rest(outbox: &mut Outbox, chains: &Chains, chain: Chain, mut written: us
             continue;
         }
         match piece {
-            Frame::Shared(prepared) => outbox.push_shared(prepared, written),
+            Frame::Shared(prepared, form) => outbox.push_shared(prepared, *form, written),
             Frame::Own { .. } => outbox.push_own(bytes, written),
         }
         written = 0;

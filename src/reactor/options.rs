@@ -33,6 +33,8 @@ pub struct Options {
     pub http: http::Limits,
     /// Messages of WebSocket peers.
     pub ws: ws::Limits,
+    /// When and how hard messages are compressed for clients that offer permessage-deflate; `None`: no offer is agreed to.
+    pub compression: Option<ws::Compression>,
     /// How long a request may take to arrive, from its first byte (or from accept) to its last.
     pub request_deadline: Duration,
     /// How long an HTTP connection may wait between requests.
@@ -90,6 +92,7 @@ impl Default for Options {
             own_descriptor_tables: false,
             http: http::Limits { head_bytes: 16 * 1024, headers: 64, body_bytes: 1024 * 1024 },
             ws: ws::Limits { message_bytes: 1024 * 1024 },
+            compression: Some(ws::Compression::default()),
             request_deadline: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             message_deadline: Duration::from_secs(30),

@@ -7,20 +7,20 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use super::stream::Stream;
-use crate::ws::Prepared;
+use crate::ws::{Form, Prepared};
 
 /// Pieces given to one `writev`.
 pub(crate) const MOST_PIECES: usize = 64;
 
 enum Chunk {
-    Shared(Prepared),
+    Shared(Prepared, Form),
     Own(Box<[u8]>),
 }
 
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Shared(prepared) => prepared.frame(),
+            Self::Shared(prepared, form) => prepared.frame_as(*form),
             Self::Own(bytes) => bytes,
         }
     }
@@ -55,8 +55,8 @@ impl Outbox {
     }
 
     /// Queues a shared frame of which `written` bytes are on their way already (only the first may have begun).
-    pub(crate) fn push_shared(&mut self, frame: &Prepared, written: usize) {
-        self.push(Chunk::Shared(frame.clone()), written);
+    pub(crate) fn push_shared(&mut self, frame: &Prepared, form: Form, written: usize) {
+        self.push(Chunk::Shared(frame.clone(), form), written);
     }
 
     /// Queues a copy of what follows the `written` bytes that are on their way already (only the first may have begun).
@@ -174,10 +174,10 @@ mod tests {
             let mut outbox = Outbox::default();
             let mut socket = Socket { taken: Vec::new(), room: 0, step };
             let mut expected = frame.frame()[3..].to_vec();
-            outbox.push_shared(&frame, 3);
+            outbox.push_shared(&frame, Form::Plain, 3);
             for _ in 0..100 {
                 outbox.push_own(b"own", 0);
-                outbox.push_shared(&frame, 0);
+                outbox.push_shared(&frame, Form::Plain, 0);
                 expected.extend_from_slice(b"own");
                 expected.extend_from_slice(frame.frame());
             }
@@ -194,8 +194,8 @@ mod tests {
     fn a_frame_that_has_begun_is_kept_and_the_rest_dropped() {
         let frame = Prepared::new(MessageKind::Text, b"0123456789");
         let mut outbox = Outbox::default();
-        outbox.push_shared(&frame, 4);
-        outbox.push_shared(&frame, 0);
+        outbox.push_shared(&frame, Form::Plain, 4);
+        outbox.push_shared(&frame, Form::Plain, 0);
         outbox.keep_begun();
         assert_eq!(outbox.bytes(), frame.frame().len() - 4);
         let mut own = Outbox::default();
@@ -204,7 +204,7 @@ mod tests {
         own.keep_begun();
         assert_eq!(own.bytes(), 6);
         let mut fresh = Outbox::default();
-        fresh.push_shared(&frame, 0);
+        fresh.push_shared(&frame, Form::Plain, 0);
         fresh.keep_begun();
         assert!(fresh.is_empty());
     }

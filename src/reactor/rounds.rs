@@ -19,7 +19,7 @@ use std::ops::Range;
 use slab::Slab;
 
 use crate::fanout::topics::TopicId;
-use crate::ws::Prepared;
+use crate::ws::{Deflater, Form, Prepared};
 
 /// Nobody is left out of an event. No slot has this number: a core names 2²⁴ connections.
 const NOBODY: u32 = u32::MAX;
@@ -155,7 +155,7 @@ impl Round {
     }
 }
 
-/// Bytes joined for all who need the same events.
+/// Bytes joined for all who need the same events in the same form.
 #[derive(Default)]
 struct Joined {
     of: Option<(TopicId, Numbers)>,
@@ -179,7 +179,8 @@ pub(crate) struct Rounds {
     order: VecDeque<usize>,
     /// Finished ones, for their memory.
     spare: Vec<Round>,
-    joined: Joined,
+    /// By form.
+    joined: [Joined; 2],
     /// What the frames of all rounds hold.
     bytes: u64,
 }
@@ -294,24 +295,31 @@ impl Rounds {
     }
 
     /// The bytes of these events as one piece, if they are not better sent one by one.
-    pub(crate) fn joined(&mut self, visit: Visit, numbers: &Numbers, slot: u32) -> Option<&[u8]> {
+    pub(crate) fn joined(
+        &mut self,
+        visit: Visit,
+        numbers: &Numbers,
+        slot: u32,
+        (form, deflater): (Form, &mut Deflater),
+    ) -> Option<&[u8]> {
         let round = &self.rounds[visit.round];
         if round.has_exception(numbers, slot) {
             return None;
         }
         let mut frames = round.frames(numbers, slot);
         if numbers.end.wrapping_sub(numbers.start) == 1 {
-            return frames.next().map(Prepared::frame);
+            return frames.next().map(|frame| frame.in_form(form, deflater));
         }
-        if self.joined.of.as_ref().is_none_or(|of| *of != (visit.topic, numbers.clone())) {
+        let joined = &mut self.joined[form as usize];
+        if joined.of.as_ref().is_none_or(|of| *of != (visit.topic, numbers.clone())) {
             if round.at(numbers.end).0 - round.at(numbers.start).0 > Self::MOST_JOINED_BYTES {
                 return None;
             }
-            self.joined.bytes.clear();
-            frames.for_each(|frame| self.joined.bytes.extend_from_slice(frame.frame()));
-            self.joined.of = Some((visit.topic, numbers.clone()));
+            joined.bytes.clear();
+            frames.for_each(|frame| joined.bytes.extend_from_slice(frame.in_form(form, deflater)));
+            joined.of = Some((visit.topic, numbers.clone()));
         }
-        Some(&self.joined.bytes)
+        Some(&joined.bytes)
     }
 
     /// These events one by one, without those that leave the connection out.
@@ -330,7 +338,7 @@ impl Rounds {
         self.order.retain(|other| *other != index);
         self.bytes -= round.bytes();
         // The topic's number, and the events', may be given anew.
-        self.joined.of = None;
+        self.joined.iter_mut().for_each(|joined| joined.of = None);
         round.end();
         if self.spare.len() < Self::SPARE {
             self.spare.push(round);
@@ -341,7 +349,7 @@ impl Rounds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ws::MessageKind;
+    use crate::ws::{Compression, MessageKind};
 
     fn event(number: u32) -> Prepared {
         Prepared::new(MessageKind::Text, format!("{number}").as_bytes())
@@ -356,9 +364,10 @@ mod tests {
         let visit = rounds.next()?;
         let slot = 100 + u32::try_from(visit.position).unwrap();
         let numbers = rounds.take(visit);
+        let mut deflater = Deflater::new(Compression::default());
         let expected: Vec<u8> =
             rounds.frames(visit, &numbers, slot).flat_map(|it| it.frame().to_vec()).collect();
-        if let Some(joined) = rounds.joined(visit, &numbers, slot) {
+        if let Some(joined) = rounds.joined(visit, &numbers, slot, (Form::Plain, &mut deflater)) {
             assert_eq!(joined, expected);
         }
         Some((visit.position, texts(rounds.frames(visit, &numbers, slot))))
@@ -470,7 +479,8 @@ mod tests {
         rounds.publish(7, 1, large, None);
         let visit = rounds.next().unwrap();
         let numbers = rounds.take(visit);
-        assert!(rounds.joined(visit, &numbers, 0).is_none());
+        let mut deflater = Deflater::new(Compression::default());
+        assert!(rounds.joined(visit, &numbers, 0, (Form::Plain, &mut deflater)).is_none());
         assert_eq!(rounds.frames(visit, &numbers, 0).count(), 2);
     }
 }

@@ -22,7 +22,7 @@ use crate::fanout::directory::Directory;
 use crate::fanout::mailbox::{Letters, Mailbox, Post};
 use crate::http::{self, Request, Response};
 use crate::metrics::Counter;
-use crate::ws::CloseCode;
+use crate::ws::{CloseCode, Inflater};
 
 /// Two panics in callbacks of one core within this time end the process.
 const PANIC_WINDOW: Duration = Duration::from_secs(60);
@@ -51,6 +51,7 @@ pub(crate) struct Shard<S, H, D: Directory> {
     pub(super) buffer: Vec<u8>,
     /// Automatic answers (pong, close) on their way from the protocol to a chain.
     pub(super) scratch: Vec<u8>,
+    pub(super) inflater: Inflater,
     mailbox: Mailbox<D>,
     /// Something may be in the mailbox or among the letters: somebody rang, or a turn has left some of it.
     has_mail: bool,
@@ -78,6 +79,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             streams: Vec::new(),
             buffer,
             scratch: Vec::new(),
+            inflater: Inflater::default(),
             mailbox,
             has_mail: true,
             letters,
@@ -357,6 +359,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     /// Passes on what this turn has for other cores. True if some of it found no room.
     pub(crate) fn wake_others(&mut self) -> bool {
         self.core.report_counts();
+        self.core.count_compressed();
         self.settle();
         self.core.outgoing.wake_others()
     }

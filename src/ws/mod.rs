@@ -19,5 +19,6 @@ pub use close::{CloseCode, CloseFrame};
 pub use deflate::{Agreement, Compression, Deflater, Inflater};
 pub use error::{ProtocolError, SendError};
 pub use message::{Limits, Message, MessageKind};
+pub(crate) use prepared::Form;
 pub use prepared::Prepared;
 pub use protocol::{Event, Input, Protocol, Reply, Role, State};

@@ -17,6 +17,14 @@ use super::frame::{self, Header, Opcode};
 use super::message::MessageKind;
 use super::protocol::Role;
 
+/// Which of a message's frames a connection gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    Plain,
+    /// Where there is one. To be chosen once somebody has tried to make it: a frame that is sent in parts must not change.
+    Compressed,
+}
+
 /// One message as an unmasked frame of a server, ready for any number of connections. Cloning copies a pointer.
 #[derive(Clone)]
 pub struct Prepared(Arc<Frames>);
@@ -47,20 +55,32 @@ impl Prepared {
         self.0.compressed.get()?.as_deref()
     }
 
-    /// The same, made if nobody has tried. `None`: the message is below the threshold, or would not be shorter.
+    /// The frame in that form; the plain one where there is no other.
+    pub(crate) fn frame_as(&self, form: Form) -> &[u8] {
+        match form {
+            Form::Plain => self.frame(),
+            Form::Compressed => self.compressed_frame().unwrap_or(self.frame()),
+        }
+    }
+
+    /// The frame of the compressed message, made if nobody has tried. `None`: the message is below the threshold, or would
+    /// not be shorter; so it stays.
     pub fn compress(&self, deflater: &mut Deflater) -> Option<&[u8]> {
         if self.0.compressed.get().is_none() {
-            // Below a threshold that another core may not have.
-            let payload = self.payload();
-            if payload.len() < deflater.threshold_bytes() {
-                return None;
-            }
-            let compressed = deflater.deflate(WindowBits::MOST, payload);
+            let compressed = deflater.deflate(WindowBits::MOST, self.payload());
             let frame = compressed.map(|compressed| encode_compressed(self.kind(), compressed));
             // An error says that another core was faster: its frame is as good.
             let _ = self.0.compressed.set(frame);
         }
         self.compressed_frame()
+    }
+
+    /// The frame for a connection, compressed by this call if it is the first that wants it so.
+    pub(crate) fn in_form(&self, form: Form, deflater: &mut Deflater) -> &[u8] {
+        match form {
+            Form::Plain => self.frame(),
+            Form::Compressed => self.compress(deflater).unwrap_or(self.frame()),
+        }
     }
 
     /// The payload alone.
@@ -159,7 +179,7 @@ mod tests {
         for _ in 0..10 {
             assert!(std::ptr::eq(prepared.clone().compress(&mut two).unwrap(), frame));
         }
-        assert_eq!((one.runs(), two.runs()), (1, 0));
+        assert_eq!((one.take_runs(), two.take_runs()), (1, 0));
         assert!(frame.len() < 50, "{}", frame.len());
     }
 
@@ -169,7 +189,7 @@ mod tests {
         let mut deflater = deflater(0);
         assert_eq!(prepared.compress(&mut deflater), None);
         assert_eq!(prepared.compress(&mut deflater), None);
-        assert_eq!(deflater.runs(), 1);
+        assert_eq!(deflater.take_runs(), 1);
     }
 
     #[test]
@@ -177,7 +197,7 @@ mod tests {
         let prepared = Prepared::new(MessageKind::Text, &[b'x'; 1023]);
         let mut deflater = deflater(1024);
         assert_eq!(prepared.compress(&mut deflater), None);
-        assert_eq!(deflater.runs(), 0);
+        assert_eq!(deflater.take_runs(), 0);
     }
 
     #[test]

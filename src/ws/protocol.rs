@@ -32,6 +32,7 @@ use super::frame::{Header, MAX_CONTROL_BYTES, Opcode, Short};
 use super::mask::unmask;
 use super::message::{Assembly, Limits, Message, MessageKind};
 use super::partial::{Heard, Partial};
+use super::prepared::Form;
 
 /// Which end we are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -223,10 +224,13 @@ impl Protocol {
         self.deflate
     }
 
-    /// Whether the compressed frame of a [`Prepared`](super::Prepared) may be sent: it reaches as far back as the largest
-    /// window.
-    pub fn takes_shared_deflate(&self) -> bool {
-        self.deflate.is_some_and(|agreed| agreed.window == WindowBits::MOST)
+    /// Which frame of a [`Prepared`](super::Prepared) is for this connection: the compressed one reaches as far back as the
+    /// largest window.
+    pub(crate) fn form(&self) -> Form {
+        match self.deflate {
+            Some(Agreement { window: WindowBits::MOST }) => Form::Compressed,
+            _ => Form::Plain,
+        }
     }
 
     /// Whether the peer is in the middle of a frame or a message.

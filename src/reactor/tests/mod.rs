@@ -2,6 +2,7 @@
 
 mod answers;
 mod attending;
+mod compression;
 mod cost;
 mod cross_core;
 mod ending;

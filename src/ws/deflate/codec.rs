@@ -64,14 +64,9 @@ impl Deflater {
         Self { compression, engines: Default::default(), scratch: Vec::new(), runs: 0 }
     }
 
-    /// Messages of fewer bytes are not compressed.
-    pub fn threshold_bytes(&self) -> usize {
-        self.compression.threshold_bytes
-    }
-
-    /// How often it was set to work.
-    pub fn runs(&self) -> u64 {
-        self.runs
+    /// How often it was set to work since the last call.
+    pub fn take_runs(&mut self) -> u64 {
+        std::mem::take(&mut self.runs)
     }
 
     /// The payload of the compressed message, without the tail. `None`: it is shorter as it is, or too short to try, or the
@@ -338,9 +333,9 @@ mod tests {
         let payload = [b'x'; 1024];
         let mut deflater = Deflater::new(Compression::default());
         assert_eq!(deflater.deflate(WindowBits::MOST, &payload[..1023]), None);
-        assert_eq!(deflater.runs(), 0);
+        assert_eq!(deflater.take_runs(), 0);
         assert!(deflater.deflate(WindowBits::MOST, &payload).is_some());
-        assert_eq!(deflater.runs(), 1);
+        assert_eq!(deflater.take_runs(), 1);
     }
 
     #[test]

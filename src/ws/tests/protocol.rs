@@ -661,7 +661,7 @@ fn nothing_is_compressed_without_agreement() {
     let us = Protocol::new(Role::Server);
     us.send_with(&mut deflater, MessageKind::Text, &payload, &mut reply).unwrap();
     assert_eq!(out, frame(Role::Server, true, Opcode::Text, &payload));
-    assert_eq!(deflater.runs(), 0);
+    assert_eq!(deflater.take_runs(), 0);
 }
 
 /// Streams that get far: mostly sound frames, fragments among them, now and then broken bytes.

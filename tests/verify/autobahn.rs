@@ -20,7 +20,10 @@ use crate::install;
 use crate::process::Running;
 use crate::stage::{Job, Trouble, Verdict};
 
-const LIMIT: Duration = Duration::from_secs(8 * 60);
+/// The suite takes about 14 minutes on two cores that are free, nearly all of them in its own Python in groups 12 and 13.
+const LIMIT: Duration = Duration::from_secs(40 * 60);
+/// Left out with one core: what they look at does not depend on the number of cores, and they take long.
+const FOUR_CORES_ONLY: [&str; 3] = ["9", "12", "13"];
 const START_LIMIT: Duration = Duration::from_secs(10);
 const AGENT: &str = "stentor";
 
@@ -46,7 +49,9 @@ fn run(job: &mut Job<'_>, cores: &str) -> Verdict {
     fs::create_dir_all(&folder)?;
 
     let (mut echo, address) = start_echo(job, cores)?;
-    let groups: Vec<String> = groups(&expected).map(|(group, _)| format!("{group}.*")).collect();
+    let due = |group: &str| cores != "1" || !FOUR_CORES_ONLY.contains(&group);
+    let wanted: Vec<(&str, u64)> = groups(&expected).filter(|(group, _)| due(group)).collect();
+    let groups: Vec<String> = wanted.iter().map(|(group, _)| format!("{group}.*")).collect();
     let spec = json!({
         "outdir": folder,
         "servers": [{ "agent": AGENT, "url": address }],
@@ -65,7 +70,7 @@ fn run(job: &mut Job<'_>, cores: &str) -> Verdict {
     if !survived {
         return Err(Trouble::Failed("the echo server ended by itself".to_owned()));
     }
-    compare(job, &expected, &read(&folder.join("index.json"))?[AGENT])
+    compare(job, &expected, &wanted, &read(&folder.join("index.json"))?[AGENT])
 }
 
 fn start_echo(job: &mut Job<'_>, cores: &str) -> Result<(Running, String), Trouble> {
@@ -80,7 +85,7 @@ fn start_echo(job: &mut Job<'_>, cores: &str) -> Result<(Running, String), Troub
 }
 
 /// Counts every case, and names those that are not as expected.
-fn compare(job: &mut Job<'_>, expected: &Value, report: &Value) -> Verdict {
+fn compare(job: &mut Job<'_>, expected: &Value, wanted: &[(&str, u64)], report: &Value) -> Verdict {
     let mut ran: BTreeMap<&str, u64> = BTreeMap::new();
     let mut surprises = Vec::new();
     for (case, result) in report.as_object().into_iter().flatten() {
@@ -98,7 +103,7 @@ fn compare(job: &mut Job<'_>, expected: &Value, report: &Value) -> Verdict {
             ));
         }
     }
-    for (group, wanted) in groups(expected) {
+    for &(group, wanted) in wanted {
         let found = ran.get(group).copied().unwrap_or(0);
         if found != wanted {
             job.tally.failed += 1;
@@ -120,7 +125,8 @@ fn groups(expected: &Value) -> impl Iterator<Item = (&str, u64)> {
 }
 
 fn read(path: &Path) -> Result<Value, Trouble> {
-    let text = fs::read_to_string(path)?;
+    // The report of case 6.20.1 has half a surrogate pair in it, which is no UTF-8.
+    let text = String::from_utf8_lossy(&fs::read(path)?).into_owned();
     serde_json::from_str(&text)
         .map_err(|error| Trouble::Failed(format!("{}: {error}", path.display())))
 }

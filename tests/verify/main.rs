@@ -47,7 +47,7 @@ const STAGES: &[Stage] = &[
     Stage::new("python", "the Python SDK", READY, clients::python),
     Stage::new("chromium", "clients and the page in a browser", READY, clients::chromium),
     Stage::new("autobahn-1", "RFC 6455 conformance, 1 core", READY, autobahn::one_core),
-    Stage::new("autobahn-4", "RFC 6455 conformance, 4 cores", READY, autobahn::four_cores),
+    Stage::new("autobahn-4", "RFC 6455 and 7692 conformance, 4 cores", READY, autobahn::four_cores),
 ];
 
 const READY: &[&str] = &["install", "build"];

@@ -17,8 +17,9 @@ mod ws_client;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use stentor::Options;
+use stentor::{Conn, Handler, Message, Options, Request, Response};
 
 use process::ServerProcess;
 use room::Room;
@@ -26,20 +27,60 @@ use support::Client;
 use ws_client::WsClient;
 
 const SUBSCRIBERS: usize = 100;
+/// How long a server is watched that has nothing to do.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// A body is an event for the topic that the path names; the rest is as in a room.
+#[derive(Default)]
+struct Hall(Room);
+
+impl Handler for Hall {
+    fn on_message(&mut self, conn: &mut Conn<'_>, message: Message<'_>) {
+        self.0.on_message(conn, message);
+    }
+
+    fn on_subscribed(&mut self, conn: &mut Conn<'_>, topic: &str) {
+        self.0.on_subscribed(conn, topic);
+    }
+
+    fn on_request(&mut self, conn: &mut Conn<'_>, request: &Request<'_>) {
+        let topic = request.path().trim_start_matches('/').to_owned();
+        let text = String::from_utf8_lossy(request.body()).into_owned();
+        conn.publish(&topic, text).unwrap();
+        conn.respond(Response::text(200, "published"));
+    }
+}
 
 /// The part of the server.
 #[test]
 fn plays_the_server_when_told() {
+    play(1);
+}
+
+/// The same, with two cores.
+#[test]
+fn plays_the_server_with_two_cores_when_told() {
+    play(2);
+}
+
+fn play(cores: usize) {
     if process::is_told() {
-        let options = Options { cores: 1, ..Options::default() };
-        process::play(options, |_| Box::new(|_| Room::default()));
+        let options = Options { cores, ..Options::default() };
+        process::play(options, |_| Box::new(|_| Hall::default()));
     }
 }
 
+/// What an event may cost: all that goes out, and what watches for it.
+const SENDING: &str = "trace=network,writev,write,epoll_ctl";
+
 /// The system calls of the server, by name, while `act` runs.
 fn count(server: &ServerProcess, act: impl FnOnce()) -> BTreeMap<String, usize> {
+    count_of(server, SENDING, act)
+}
+
+fn count_of(server: &ServerProcess, which: &str, act: impl FnOnce()) -> BTreeMap<String, usize> {
     let mut strace = Command::new("strace")
-        .args(["-f", "-e", "trace=network,writev,write,epoll_ctl", "-e", "signal=none", "-p"])
+        .args(["-f", "-e", which, "-e", "signal=none", "-p"])
         .arg(server.id().to_string())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -106,4 +147,86 @@ fn a_lone_event_is_one_send_for_each_subscriber_and_no_epoll_ctl() {
 #[test]
 fn ten_events_of_one_batch_are_one_writev_for_each_subscriber() {
     check(10, "writev");
+}
+
+#[test]
+fn an_event_that_is_published_over_http_is_a_send_for_each_subscriber_and_one_for_the_answer() {
+    let server = ServerProcess::start("plays_the_server_when_told");
+    let mut clients: Vec<WsClient> =
+        (0..SUBSCRIBERS).map(|_| WsClient::upgrade(Client::connect(server.address))).collect();
+    for client in &mut clients {
+        client.say("sub t");
+        assert_eq!(client.hear(), "subscribed t");
+    }
+    let mut back_end = Client::connect(server.address);
+    let mut publish = |number: usize| {
+        back_end.send(format!(
+            "POST /t HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\nevent-{number}"
+        ));
+        assert_eq!(back_end.read_answer().status, 200);
+        for client in &mut clients {
+            assert_eq!(client.hear(), format!("event-{number}"));
+        }
+    };
+    publish(0);
+    let counts = count(&server, || (1..=3).for_each(&mut publish));
+    // The answer to "finish", which strace cuts where it names it, is not among them.
+    assert_eq!(counts.get("sendto"), Some(&(3 * (SUBSCRIBERS + 1))), "{counts:?}");
+    assert_eq!(counts.get("writev").or(counts.get("write")), None, "{counts:?}");
+    assert_eq!(counts.get("epoll_ctl"), None, "a kept connection is registered once: {counts:?}");
+}
+
+#[test]
+fn a_batch_of_events_wakes_each_core_on_its_way_once() {
+    let server = ServerProcess::start("plays_the_server_with_two_cores_when_told");
+    let mut publisher = WsClient::upgrade(Client::connect(server.address));
+    publisher.say("core");
+    let core = publisher.hear();
+    // The kernel spreads connections by a hash; one of so many comes to the other core.
+    let mut others = (0..64).map(|_| WsClient::upgrade(Client::connect(server.address)));
+    let mut other = others
+        .find_map(|mut client| {
+            client.say("core");
+            (client.hear() != core).then_some(client)
+        })
+        .expect("there are two cores");
+    other.say("sub t");
+    assert_eq!(other.hear(), "subscribed t");
+    const BATCHES: usize = 5;
+    const EVENTS: usize = 20;
+    let counts = count(&server, || {
+        for _ in 0..BATCHES {
+            publisher.say_all((0..EVENTS).map(|number| format!("pub t event-{number}")));
+            for number in 0..EVENTS {
+                assert_eq!(other.hear(), format!("event-{number}"));
+            }
+        }
+    });
+    // To the topic's home, which is one of the two, and from there to the other: one of these is no way at all, and a core
+    // that is awake is not woken. What else is written goes to sockets.
+    let wakes = counts.get("write").copied().unwrap_or(0);
+    assert!((1..=BATCHES).contains(&wakes), "{wakes} wakes for {BATCHES} batches: {counts:?}");
+}
+
+#[test]
+fn a_server_whose_connections_wait_makes_no_system_call() {
+    let server = ServerProcess::start("plays_the_server_when_told");
+    let mut clients: Vec<WsClient> =
+        (0..SUBSCRIBERS).map(|_| WsClient::upgrade(Client::connect(server.address))).collect();
+    for client in &mut clients {
+        client.say("sub t");
+        assert_eq!(client.hear(), "subscribed t");
+    }
+    let waits = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = std::net::TcpStream::connect(waits.local_addr().unwrap()).unwrap();
+    silent.set_read_timeout(Some(IDLE)).unwrap();
+    let mut counts = count_of(&server, "trace=all", || {
+        std::io::Read::read(&mut &silent, &mut [0]).expect_err("nobody speaks there: time passes");
+    });
+    // The markers: one read and one answer, and a look whether more has come. And a sweep for silence every 5 seconds.
+    for (call, most) in [("epoll_wait", 6), ("recvfrom", 3), ("sendto", 1)] {
+        let times = counts.remove(call).unwrap_or(0);
+        assert!(times <= most, "{times} of {call}");
+    }
+    assert_eq!(counts, BTreeMap::new());
 }

@@ -77,6 +77,11 @@ pub(crate) fn loom(job: &mut Job<'_>) -> Verdict {
     run(job, cargo)
 }
 
+/// What a delivery costs us, against what is recorded; it needs `valgrind`.
+pub(crate) fn instructions(job: &mut Job<'_>) -> Verdict {
+    check(job, &["bench", "--bench", "instructions"])
+}
+
 /// What the clients and Autobahn run against.
 pub(crate) fn build(job: &mut Job<'_>) -> Verdict {
     let cargo = job.site.cargo(&["build", "--release", "--bin", "stentor", "--example", "echo"]);

@@ -2,7 +2,7 @@
 //!
 //! | what | where | from |
 //! |---|---|---|
-//! | Chromium, Python 2.7 | the system | apt |
+//! | Chromium, strace, valgrind, Python 2.7 | the system | apt |
 //! | the JavaScript clients | `clients/node_modules` | `tests/clients/package-lock.json` |
 //! | the Python SDK | `python` | `tests/clients/requirements.txt` |
 //! | the Autobahn test suite | `autobahn` | `tests/conformance/requirements.txt` |
@@ -90,6 +90,9 @@ fn missing_packages() -> Vec<&'static str> {
     }
     if !runs("strace", &["--version"]) {
         packages.push("strace");
+    }
+    if !runs("valgrind", &["--version"]) {
+        packages.push("valgrind");
     }
     if first_that_runs(PYTHON3, &["-c", CAN_MAKE_ENVIRONMENTS]).is_none() {
         packages.push("python3-venv");

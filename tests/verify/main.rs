@@ -3,7 +3,7 @@
 //! ```text
 //!   tidy → fmt → clippy → unit → bare → behaviour → command ──▶ ┐
 //!   loom → fuzz                                                  ├─▶ a table, then `N passed, N failed`
-//!   install ┬▶ syscalls                                           │
+//!   install ┬▶ syscalls → instructions                            │
 //!           ├▶ node → python → chromium ──▶ autobahn-1 → -4 ──▶ ┘
 //!   build ──┘
 //! ```
@@ -42,6 +42,12 @@ const STAGES: &[Stage] = &[
     Stage::new("fuzz", "each parser, from its seeds", &[], fuzz::fuzz),
     Stage::new("install", "what the stages below need", &[], install::install),
     Stage::new("syscalls", "what a delivery costs the kernel", &["install"], cargo::syscalls),
+    Stage::new(
+        "instructions",
+        "what a delivery costs us, counted",
+        &["install"],
+        cargo::instructions,
+    ),
     Stage::new("build", "the optimised server", &[], cargo::build),
     Stage::new("node", "clients in Node", READY, clients::node),
     Stage::new("python", "the Python SDK", READY, clients::python),

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use stentor::ws::client::{ClientHandshake, ClientRequest, ResponseError};
-use stentor::ws::frame::{self, Opcode};
+use stentor::ws::frame::{self, Header, Opcode};
 use stentor::ws::{self, CloseCode, Event, Input, Reply};
 
 use super::choices::Choices;
@@ -81,6 +81,8 @@ pub(crate) struct Guest {
     questions: [VecDeque<usize>; TOPICS],
     on: [On; TOPICS],
     serial: usize,
+    /// Read behind the server's close frame, and not whole.
+    behind: Vec<u8>,
     /// It does not answer pings.
     is_mute: bool,
     /// It has said good-bye, or asked to be closed.
@@ -113,6 +115,7 @@ impl Guest {
             questions: Default::default(),
             on: std::array::from_fn(|_| on()),
             serial: 0,
+            behind: Vec::new(),
             is_mute,
             is_leaving: false,
             earned: None,
@@ -237,8 +240,8 @@ impl Guest {
         if matches!(self.stage, Stage::Closed(Some(LATE))) {
             return;
         }
-        if matches!(self.stage, Stage::Closed(_)) && !bytes.is_empty() {
-            return self.fault("bytes behind the close frame");
+        if matches!(self.stage, Stage::Closed(_)) {
+            return self.hear_pongs(&bytes);
         }
         let mut input = Input { bytes: &mut bytes };
         let limits = ws::Limits { message_bytes: usize::MAX };
@@ -264,13 +267,28 @@ impl Guest {
                 }
                 Event::Close(frame) => {
                     self.stage = Stage::Closed(frame.map(|frame| frame.code.0));
-                    if !input.bytes.is_empty() {
-                        return self.fault("bytes behind the close frame");
-                    }
+                    let behind = std::mem::take(&mut input.bytes).to_vec();
+                    self.hear_pongs(&behind);
+                    break;
                 }
             }
         }
         line.say(&answers);
+    }
+
+    /// Behind the server's close frame nothing may come but answers to pings that crossed it (RFC 6455 §5.5.1, §5.5.2).
+    fn hear_pongs(&mut self, bytes: &[u8]) {
+        self.behind.extend_from_slice(bytes);
+        let mut rest = self.behind.as_slice();
+        while let Ok(Some((header, bytes))) = Header::decode(rest, ws::Role::Client) {
+            let end = bytes + usize::try_from(header.payload_bytes).unwrap();
+            if header.opcode != Opcode::Pong {
+                return self.fault("more than pongs behind the close frame");
+            }
+            let Some(next) = rest.get(end..) else { break };
+            rest = next;
+        }
+        self.behind = rest.to_vec();
     }
 
     fn hear_next(&mut self, heard: &Expected) {

@@ -39,9 +39,11 @@ use super::handler::Handler;
 use super::options::Options;
 use super::shard::Shard;
 use super::turn;
-use crate::fanout::directory::Directory;
-use crate::fanout::mailbox::{Doors, Letterboxes, Wake, mailboxes};
+use crate::fanout::conn_id::SocketId;
+use crate::fanout::directory::{Directory, Keep};
+use crate::fanout::mailbox::{Doors, Letter, Letterboxes, Wake, mailboxes};
 use crate::metrics::Metrics;
+use crate::ws::{MessageKind, Prepared};
 
 pub use socket::Client;
 use socket::{Events, Socket};
@@ -114,6 +116,7 @@ pub struct Simulation<H, D: Directory = ()> {
     metrics: Metrics,
     /// Held because a core whose letterbox has no sender left would still be fine, but could not be stopped.
     letterboxes: Letterboxes,
+    in_flight_bytes: usize,
 }
 
 impl<H, D: Directory> fmt::Debug for Simulation<H, D> {
@@ -133,6 +136,7 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
         let (letterboxes, letters) = Letterboxes::new(&doors, options.mailbox_posts);
         let metrics = Metrics::new(cores);
         let boxes = mailboxes::<D>(&doors, options.mailbox_posts);
+        let in_flight_bytes = options.in_flight_bytes;
         let options = Rc::new(options);
         let seats = boxes.into_iter().zip(letters).zip(bells).zip(0u8..);
         let seats = seats.map(|((((mailbox, outgoing), letters), bell), number)| {
@@ -143,7 +147,7 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
             let shard = Some(Shard::new(handler, parts, mailbox, letters));
             Seat { shard, events: Events::default(), bell, look_at: Some(now.instant) }
         });
-        Self { seats: seats.collect(), now, doors, metrics, letterboxes }
+        Self { seats: seats.collect(), now, doors, metrics, letterboxes, in_flight_bytes }
     }
 
     fn shards(&self) -> impl Iterator<Item = &Shard<Socket, H, D>> {
@@ -238,6 +242,14 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
     /// Forgets that a core was rung for, as no machine does: for tests of what notices it.
     pub fn forget_ring(&mut self, core: usize) {
         self.seats[core].bell.clear();
+    }
+
+    /// Publishes as a thread does that owns no core. False if too much is under way.
+    pub fn publish(&mut self, topic: &str, text: &str, except: Option<SocketId>) -> bool {
+        let frame = Prepared::new(MessageKind::Text, text.as_bytes());
+        let letter = Letter { topic: topic.into(), frame, except, keep: Keep::Remember };
+        self.doors.most_bytes() <= self.in_flight_bytes
+            && self.letterboxes.post(self.home_of(topic), letter)
     }
 
     /// Tells all cores to review their connections.

@@ -23,7 +23,7 @@ impl World<'_> {
                 if !self.simulation.end_done() {
                     return Err("the server did not end within its deadline".to_owned());
                 }
-                judge(&self.book.borrow(), Rest::Ended)?;
+                judge(&self.house.book.borrow(), Rest::Ended)?;
             }
             None => {
                 self.judge_rest()?;
@@ -63,14 +63,14 @@ impl World<'_> {
             };
             wish.map_or(Ok(()), Err)?;
         }
-        judge(&self.book.borrow(), Rest::Yes)
+        judge(&self.house.book.borrow(), Rest::Yes)
     }
 
     /// Time passes: whoever is sound is still there, whoever is not is gone (`note_end`, `judge_time`).
     fn let_time_pass(&mut self) -> Result<(), String> {
         self.pass(self.longest_silence() + SLACK);
         self.check()?;
-        judge(&self.book.borrow(), Rest::Yes)
+        judge(&self.house.book.borrow(), Rest::Yes)
     }
 
     fn all_go_home(&mut self) -> Result<(), String> {

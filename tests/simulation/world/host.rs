@@ -25,6 +25,8 @@ use super::history::{Book, EventId, GuestId, padding};
 pub(crate) const SILENT: u16 = 4201;
 /// The close code of a guest that asked for it.
 pub(crate) const ASKED: u16 = 4000;
+/// Whoever wants to be on this topic asks its home.
+const ATTENDED: usize = 3;
 /// Marks the ticket of a question that came by HTTP.
 const BY_HTTP: u64 = 1 << 32;
 
@@ -43,6 +45,8 @@ pub(crate) enum Flaw {
     IsPatient,
     /// The host leaves something behind when a guest goes.
     LeavesThings,
+    /// The server lets publishers pass, however much is under way.
+    LetsAllPass,
     /// The machine loses what would wake a core.
     LosesEdges,
     /// The machine loses the ring of a core's bell.
@@ -51,6 +55,10 @@ pub(crate) enum Flaw {
     RepeatsEvents,
     /// The host says that a guest is off a topic and leaves it on.
     StaysOn,
+    /// The server waits for the end of requests for an hour.
+    WaitsForRequests,
+    /// The server, told to stop, waits for an hour for those who do not answer.
+    WaitsForTheLast,
     /// The host publishes to those, too, who are not to hear it.
     TellsEverybody,
 }
@@ -71,13 +79,26 @@ impl House {
         Self { names, book, socket_ids, flaw }
     }
 
-    fn name(&self, topic: usize) -> &str {
+    pub(crate) fn name(&self, topic: usize) -> &str {
         self.names.get().map_or("", |names| names[topic].as_str())
     }
 
     fn topic_of(&self, name: &str) -> usize {
         let mut names = self.names.get().into_iter().flatten();
         names.position(|known| known == name).expect("only these are used")
+    }
+
+    /// An event's topic, what it says, and whom it is not for.
+    pub(crate) fn prepare(&self, event: EventId) -> (usize, String, Option<SocketId>) {
+        let mut book = self.book.borrow_mut();
+        let except = book.events[event].except;
+        let except = except.and_then(|guest| self.socket_ids.borrow().get(&guest).copied());
+        if except.is_none() {
+            // Nobody can name a guest that has not been welcomed.
+            book.events[event].except = None;
+        }
+        let except = except.filter(|_| !self.has(Flaw::TellsEverybody));
+        (book.events[event].topic, book.text(event), except)
     }
 
     fn has(&self, flaw: Flaw) -> bool {
@@ -104,18 +125,7 @@ impl Host {
     }
 
     fn publish(&self, conn: &mut Conn<'_, Ledger>, event: EventId) -> Result<(), PublishError> {
-        let (text, topic, except) = {
-            let book = self.house.book.borrow();
-            let known = &book.events[event];
-            (book.text(event), known.topic, known.except)
-        };
-        let ids = self.house.socket_ids.borrow();
-        let except = except.and_then(|guest| ids.get(&guest).copied());
-        if except.is_none() {
-            // Nobody can name a guest that has not been welcomed.
-            self.house.book.borrow_mut().events[event].except = None;
-        }
-        let except = except.filter(|_| !self.house.has(Flaw::TellsEverybody));
+        let (topic, text, except) = self.house.prepare(event);
         let name = self.house.name(topic);
         conn.publish_except(name, text.clone(), except)?;
         self.house.book.borrow_mut().accept(event);
@@ -126,7 +136,10 @@ impl Host {
     }
 
     fn subscribe(&mut self, conn: &mut Conn<'_, Ledger>, topic: usize) -> &'static str {
-        match conn.subscribe(self.house.name(topic)) {
+        let name = self.house.name(topic);
+        let subscribed =
+            if topic == ATTENDED { conn.attend(name, ()) } else { conn.subscribe(name) };
+        match subscribed {
             Ok(()) => {
                 if self.house.has(Flaw::ConfirmsTooEarly) {
                     self.confirm(conn, topic);
@@ -188,6 +201,10 @@ impl Handler<Ledger> for Host {
         if !self.house.has(Flaw::ConfirmsTooEarly) {
             self.confirm(conn, self.house.topic_of(topic));
         }
+    }
+
+    fn on_welcome(&mut self, conn: &mut Conn<'_, Ledger>, topic: &str, (): ()) {
+        self.on_subscribed(conn, topic);
     }
 
     fn on_answer(&mut self, conn: &mut Conn<'_, Ledger>, ticket: u64, answer: usize) {
@@ -253,7 +270,7 @@ pub(crate) struct Ledger(pub(crate) House);
 impl Directory for Ledger {
     type Note = ();
     type Welcome = ();
-    type Refusal = ();
+    type Refusal = std::convert::Infallible;
     type Question = ();
     type Answer = usize;
     type Word = ();
@@ -271,8 +288,8 @@ impl Directory for Ledger {
         _: ConnId,
         (): (),
         _: &mut Announcer<'_, Self>,
-    ) -> Result<(), ()> {
-        Err(())
+    ) -> Result<(), Self::Refusal> {
+        Ok(())
     }
 
     fn answer(

@@ -32,7 +32,7 @@ use stentor::{Options, Patience, http, ws};
 use self::back_end::BackEnd;
 pub(crate) use self::choices::Choices;
 use self::guest::Guest;
-use self::history::{Book, GuestId, TOPICS};
+use self::history::{GuestId, TOPICS};
 use self::host::{Flaw, Host, House, Ledger};
 use self::line::{Leave, Line};
 
@@ -73,6 +73,7 @@ pub(crate) struct Sights {
     pub(crate) resets: u64,
     pub(crate) half_closes: u64,
     pub(crate) full_mailboxes: u64,
+    pub(crate) full_letterboxes: u64,
     pub(crate) heard: u64,
     pub(crate) stops: u64,
     pub(crate) turns: u64,
@@ -87,6 +88,7 @@ impl Sights {
         self.resets += other.resets;
         self.half_closes += other.half_closes;
         self.full_mailboxes += other.full_mailboxes;
+        self.full_letterboxes += other.full_letterboxes;
         self.heard += other.heard;
         self.stops += other.stops;
         self.turns += other.turns;
@@ -110,9 +112,9 @@ impl Sights {
         for counter in counters.map(Counter::name) {
             assert!(self.counters[counter] > 0, "{counter}: {self:?}");
         }
-        let Self { partial_writes, resets, half_closes, full_mailboxes, heard, stops, .. } = self;
-        let others = [partial_writes, resets, half_closes, full_mailboxes, heard, stops];
-        assert!(others.iter().all(|sight| **sight > 0), "{self:?}");
+        let crowds = [self.full_mailboxes, self.full_letterboxes, self.partial_writes];
+        let ends = [self.resets, self.half_closes, self.stops];
+        assert!([self.heard].iter().chain(&crowds).chain(&ends).all(|it| *it > 0), "{self:?}");
     }
 }
 
@@ -121,7 +123,7 @@ pub(crate) struct World<'c> {
     simulation: Simulation<Host, Ledger>,
     choices: Choices<'c>,
     options: Options,
-    book: Book,
+    house: House,
     visitors: Vec<Visitor>,
     now: Duration,
     /// When each core last turned.
@@ -156,7 +158,7 @@ pub(crate) fn run(
     }
     let lines = world.visitors.iter().map(|visitor| &visitor.line);
     sights.partial_writes = lines.map(|line| line.client.partial_writes()).sum();
-    sights.heard = world.book.borrow().stays.iter().map(|stay| stay.heard.len() as u64).sum();
+    sights.heard = world.house.book.borrow().stays.iter().map(|stay| stay.heard.len() as u64).sum();
     Outcome { fault, sights, trace: world.trace.unwrap_or_default() }
 }
 
@@ -195,13 +197,27 @@ fn options(choices: &mut Choices<'_>) -> Options {
     }
 }
 
+/// What a server is given that does not keep the limits.
+fn flawed(options: Options, flaw: Option<Flaw>) -> Options {
+    let hour = Duration::from_secs(3_600);
+    match flaw {
+        Some(Flaw::LetsAllPass) => Options { in_flight_bytes: usize::MAX, ..options },
+        Some(Flaw::WaitsForRequests) => Options { request_deadline: hour, ..options },
+        Some(Flaw::WaitsForTheLast) => {
+            Options { shutdown_deadline: hour, closing_deadline: hour, ..options }
+        }
+        _ => options,
+    }
+}
+
 impl<'c> World<'c> {
     fn new(mut choices: Choices<'c>, flaw: Option<Flaw>, is_traced: bool) -> Self {
         let options = options(&mut choices);
         let cores = options.cores;
         let house = House::new(flaw);
-        let simulation =
-            Simulation::new(options.clone(), |_| (Host::new(house.clone()), Ledger(house.clone())));
+        let simulation = Simulation::new(flawed(options.clone(), flaw), |_| {
+            (Host::new(house.clone()), Ledger(house.clone()))
+        });
         let names = (0..TOPICS).map(|topic| {
             let home = choices.below(cores);
             // The hash of names is another one each time; the homes must not be.
@@ -215,7 +231,7 @@ impl<'c> World<'c> {
             may_stop: choices.percent(20),
             choices,
             options,
-            book: house.book.clone(),
+            house,
             visitors: Vec::new(),
             now: Duration::ZERO,
             stopped: None,
@@ -246,17 +262,18 @@ impl<'c> World<'c> {
     }
 
     fn fault(&self, fault: String) {
-        self.book.borrow_mut().fault(fault);
+        self.house.book.borrow_mut().fault(fault);
     }
 
     fn check(&self) -> Result<(), String> {
-        self.book.borrow().faults.first().map_or(Ok(()), |fault| Err(fault.clone()))
+        self.house.book.borrow().faults.first().map_or(Ok(()), |fault| Err(fault.clone()))
     }
 
     fn step(&mut self) {
         match self.choices.below(100) {
             0..36 => self.turn_some(),
-            36..66 => self.speak(),
+            36..64 => self.speak(),
+            64..66 => self.publish_from_outside(),
             66..84 => self.carry_some(),
             84..90 => self.welcome(),
             90..94 => self.wait(),
@@ -412,7 +429,11 @@ impl<'c> World<'c> {
     /// Carries and takes all there is on lines that flow, and notes who has come to an end.
     fn flow(&mut self) {
         for id in 0..self.visitors.len() {
-            if self.visitors[id].line.is_prompt {
+            let Visitor { line, is_ended, .. } = &self.visitors[id];
+            if *is_ended && line.client.is_dropped() && line.left.is_some() {
+                continue;
+            }
+            if line.is_prompt {
                 self.carry(id, usize::MAX);
                 self.take(id, usize::MAX);
             }

@@ -6,6 +6,9 @@ use super::history::{EventId, GuestId, TOPICS};
 use super::line::{Leave, Line};
 use super::{MOST_BYTES, MOST_GUESTS, Talk, Visitor, World};
 
+/// Who publishes without a connection.
+const OUTSIDE: GuestId = usize::MAX;
+
 impl World<'_> {
     /// Somebody comes.
     pub(super) fn welcome(&mut self) {
@@ -32,9 +35,9 @@ impl World<'_> {
         let talk = match kind {
             0..7 => {
                 let is_mute = self.choices.percent(8);
-                Talk::Guest(Box::new(Guest::new(id, self.book.clone(), is_mute, &mut line)))
+                Talk::Guest(Box::new(Guest::new(id, self.house.book.clone(), is_mute, &mut line)))
             }
-            7..9 => Talk::BackEnd(BackEnd::new(id, self.book.clone(), self.now)),
+            7..9 => Talk::BackEnd(BackEnd::new(id, self.house.book.clone(), self.now)),
             _ => {
                 back_end::begin_loitering(&mut line);
                 Talk::Loiterer
@@ -77,14 +80,29 @@ impl World<'_> {
         let topic = self.choices.below(TOPICS);
         let is_guest = |it: &Visitor| matches!(it.talk, Talk::Guest(_));
         let except = if self.choices.percent(25) { self.some_visitor(is_guest) } else { None };
-        let most = if self.choices.percent(10) { MOST_BYTES } else { 60 };
+        let most = if self.choices.percent(20) { MOST_BYTES } else { 60 };
         let bytes = self.choices.below(most);
-        let event = self.book.borrow_mut().intend(publisher, topic, except, bytes);
+        let event = self.house.book.borrow_mut().intend(publisher, topic, except, bytes);
         self.note(|| {
             let except = except.map_or(String::new(), |it| format!(", not to guest {it}"));
             format!("guest {publisher} publishes event {event} on topic {topic}{except}")
         });
         event
+    }
+
+    /// A thread of the server's program publishes, which owns no core.
+    pub(super) fn publish_from_outside(&mut self) {
+        let most = if self.choices.percent(20) { 12 } else { 1 };
+        for _ in 0..self.choices.between(1, most) {
+            let event = self.intend(OUTSIDE);
+            let (topic, text, except) = self.house.prepare(event);
+            if self.simulation.publish(self.house.name(topic), &text, except) {
+                self.house.book.borrow_mut().accept(event);
+                self.judge_memory(&self.simulation.census());
+            } else {
+                self.sights.full_letterboxes += 1;
+            }
+        }
     }
 
     fn guest_speaks(&mut self, id: GuestId) {
@@ -182,7 +200,7 @@ impl World<'_> {
         let core = self.choices.below(self.options.cores);
         let id = self.connect(core, 7, true, None);
         for topic in 0..TOPICS {
-            let event = self.book.borrow_mut().intend(id, topic, None, 10);
+            let event = self.house.book.borrow_mut().intend(id, topic, None, 10);
             let Visitor { line, talk: Talk::BackEnd(back_end), .. } = &mut self.visitors[id] else {
                 return;
             };

@@ -175,16 +175,16 @@ impl Header {
         let fin = if self.is_final { FIN } else { 0 };
         let mask = if self.masking_key.is_some() { MASK } else { 0 };
         let compressed = if self.is_compressed { COMPRESSED } else { 0 };
-        out.push(fin | compressed | self.opcode.bits());
+        let first = fin | compressed | self.opcode.bits();
         match (u8::try_from(self.payload_bytes), u16::try_from(self.payload_bytes)) {
-            (Ok(length), _) if length < LENGTH_16 => out.push(mask | length),
+            (Ok(length), _) if length < LENGTH_16 => out.extend_from_slice(&[first, mask | length]),
             (_, Ok(length)) => {
-                out.push(mask | LENGTH_16);
-                out.extend(length.to_be_bytes());
+                out.extend_from_slice(&[first, mask | LENGTH_16]);
+                out.extend_from_slice(&length.to_be_bytes());
             }
             (_, Err(_)) => {
-                out.push(mask | LENGTH_64);
-                out.extend(self.payload_bytes.to_be_bytes());
+                out.extend_from_slice(&[first, mask | LENGTH_64]);
+                out.extend_from_slice(&self.payload_bytes.to_be_bytes());
             }
         }
         if let Some(key) = self.masking_key {

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::thread;
 
+use flate2::{Compress, Compression, FlushCompress};
 use stentor::metrics::Counter;
 use stentor::{Options, http, ws};
 
@@ -130,5 +131,55 @@ fn pipelined_requests_of_a_peer_that_never_reads_wait_and_are_answered_once_it_d
             last = number;
         }
         writing.join().unwrap();
+    });
+}
+
+/// 64 MiB of zeroes as one compressed message, without what RFC 7692 §7.2.1 leaves out.
+fn bomb() -> Vec<u8> {
+    let zeroes = vec![0; 1024 * 1024];
+    let mut compress = Compress::new(Compression::best(), false);
+    let mut bomb = Vec::with_capacity(zeroes.len());
+    for _ in 0..63 {
+        compress.compress_vec(&zeroes, &mut bomb, FlushCompress::None).unwrap();
+    }
+    compress.compress_vec(&zeroes, &mut bomb, FlushCompress::Sync).unwrap();
+    assert_eq!(bomb.split_off(bomb.len() - 4), [0, 0, 0xff, 0xff]);
+    bomb
+}
+
+/// A client's frame, masked with zeroes.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u64).to_be_bytes();
+    let header = if payload.len() > 65_535 {
+        [&[first, 0xff][..], &length].concat()
+    } else {
+        [&[first, 0xfe][..], &length[6..]].concat()
+    };
+    [&header[..], &[0; 4], payload].concat()
+}
+
+#[test]
+fn inflate_bombs_close_with_1009_and_are_never_unpacked() {
+    let bomb = bomb();
+    assert!(bomb.len() < 100_000, "a thousandth of what it unpacks to");
+    let whole = frame(0xc2, &bomb);
+    let (first, second) = bomb.split_at(bomb.len() / 2);
+    let halves = [frame(0x42, first), frame(0x80, second)].concat();
+    check_bounded(|server, bystander| {
+        for count in 1..=10 {
+            let mut peer = server.connect();
+            peer.send(
+                "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+                 Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+            );
+            let head = peer.read_head().head;
+            assert!(head.contains("permessage-deflate"), "{head}");
+            peer.offer(if count % 2 == 0 { &whole } else { &halves });
+            let close = peer.read_exactly(4);
+            assert_eq!((close[0], &close[2..]), (0x88, &1009_u16.to_be_bytes()[..]));
+            assert_eq!(server.count(Counter::WsErrors), count);
+            bystander.check();
+        }
     });
 }

@@ -13,7 +13,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -97,9 +97,7 @@ impl Pipe {
                 (Reset::No, false) => Err(io::ErrorKind::WouldBlock.into()),
             };
         }
-        for (byte, came) in buffer.iter_mut().zip(self.to_server.drain(..count)) {
-            *byte = came;
-        }
+        self.to_server.read_exact(&mut buffer[..count])?;
         Ok(count)
     }
 

@@ -20,5 +20,5 @@ export const PusherSdk = require('pusher');
 export const { default: Echo } = await import(pathToFileURL(fileOf('laravel-echo/dist/echo.js')));
 /** Loaded when asked for: it is large. */
 export const playwright = () => require('playwright-core');
-/** A WebSocket server that does as it is told. */
-export const { WebSocketServer } = require('ws');
+/** A WebSocket server that does as it is told, and a client that compresses or not, as it is told. */
+export const { WebSocket, WebSocketServer } = require('ws');

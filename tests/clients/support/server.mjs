@@ -38,12 +38,12 @@ ${webhooks && id === APPS[0].id ? `subscription_count = true\n[[apps.webhooks]]\
 
 /** A running server. It ends when `stop` is called, and with this process at the latest. */
 export class Server {
-    /** With the apps above, on four cores, on a free port. */
-    static async start({ webhooks } = {}) {
+    /** With the apps above, on four cores, on a free port; `set` are settings as `--set` takes them. */
+    static async start({ webhooks, set = [] } = {}) {
         const server = Server.#inFolder();
         const file = path.join(server.folder, 'stentor.toml');
         fs.writeFileSync(file, settings(webhooks));
-        server.arguments = ['--config', file];
+        server.arguments = ['--config', file, ...set.flatMap((setting) => ['--set', setting])];
         await server.#run(0);
         return server;
     }

@@ -7,10 +7,13 @@ import { BackEnd } from './back_end.mjs';
 import { APPS, Server } from './server.mjs';
 import { SOON, within } from './wait.mjs';
 
-/** Declares a group of tests. `make` gives the source of clients, `declare` is told the stage and declares the tests. */
-export function onStage(kind, make, declare) {
+/**
+ * Declares a group of tests. `make` gives the source of clients, `declare` is told the stage and declares the tests;
+ * `settings` are the server's.
+ */
+export function onStage(kind, make, declare, settings = {}) {
     describe(kind, { timeout: 120_000 }, () => {
-        const stage = new Stage(kind);
+        const stage = new Stage(kind, settings);
         before(() => stage.set(make));
         after(() => stage.strike());
         declare(stage);
@@ -19,13 +22,14 @@ export function onStage(kind, make, declare) {
 
 /** One server, one back end and one source of clients, for all tests of a group. They are there once its tests run. */
 class Stage {
-    constructor(kind) {
+    constructor(kind, settings) {
         this.kind = kind;
+        this.settings = settings;
         this.opened = [];
     }
 
     async set(make) {
-        this.server = await Server.start();
+        this.server = await Server.start(this.settings);
         this.backEnd = await BackEnd.start();
         this.source = await make();
     }

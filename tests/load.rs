@@ -56,11 +56,10 @@ impl Running {
     }
 
     fn start(run: impl FnOnce(Server) + Send + 'static) -> Self {
-        let options = stentor::Options {
-            cores: 1,
-            shutdown_linger: std::time::Duration::ZERO,
-            ..stentor::Options::default()
-        };
+        Self::start_with(options(), run)
+    }
+
+    fn start_with(options: stentor::Options, run: impl FnOnce(Server) + Send + 'static) -> Self {
         let server = Server::bind_with((Ipv4Addr::LOCALHOST, 0), options).unwrap();
         let (address, stopper) = (server.local_addr(), server.stopper());
         Self { address, stopper, thread: Some(thread::spawn(move || run(server))) }
@@ -68,6 +67,14 @@ impl Running {
 
     fn load(&self, scenario: &str, kind: &str, more: &str) -> Report {
         load_at(self.address, scenario, kind, more).unwrap()
+    }
+}
+
+fn options() -> stentor::Options {
+    stentor::Options {
+        cores: 1,
+        shutdown_linger: std::time::Duration::ZERO,
+        ..stentor::Options::default()
     }
 }
 
@@ -435,7 +442,12 @@ fn order_counts_what_is_missing_repeated_and_unknown() {
 
 #[test]
 fn payloads_carry_their_numbers_through_any_envelope() {
-    let payloads = Payloads::new(LEAST_BYTES + 7);
+    for payloads in [Payloads::new(LEAST_BYTES + 7), Payloads::like_json(300)] {
+        check_payloads(&payloads);
+    }
+}
+
+fn check_payloads(payloads: &Payloads) {
     let stamp = Stamp { sequence: 0xfeed, intended: u64::MAX };
     let mut out = b"{\"data\":\"".to_vec();
     payloads.write(stamp, &mut out);
@@ -447,6 +459,32 @@ fn payloads_carry_their_numbers_through_any_envelope() {
         assert_ne!(payloads.read(&bad), Some(stamp), "byte {at}");
     }
     assert_eq!(payloads.read(&out[..out.len() - 3]), None);
+}
+
+#[test]
+fn compressing_subscribers_are_sent_fewer_bytes_and_hear_the_same() {
+    let server = Running::pusher();
+    let bytes = |more: &str| {
+        let brief = "--connections 10 --size 1024 --rate 50 --threads 2 --seconds 1 --warm-up 0";
+        let report = server.load("fanout", "pusher", &format!("{brief} {more}"));
+        assert_eq!(report.faults, Faults::default(), "{}", report.table());
+        figure(&report, "bytes per delivery")
+    };
+    let (plain, compressed) = (bytes("--json"), bytes("--compress"));
+    // The event's envelope and the frame's header come with the data.
+    assert!((1_024.0..1_200.0).contains(&plain), "{plain}");
+    assert!((200.0..700.0).contains(&compressed), "{compressed}");
+}
+
+#[test]
+fn server_that_does_not_compress_fails_those_who_ask_for_it() {
+    let server =
+        Running::start_with(stentor::Options { compression: None, ..options() }, |server| {
+            server.run(|_core| Room).unwrap()
+        });
+    let more = "--connections 2 --compress --seconds 1";
+    let error = load_at(server.address, "fanout", "plain", more).unwrap_err().to_string();
+    assert!(error.contains("does not agree to permessage-deflate"), "{error}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ const EXAMPLES: &str = "\
 Examples (after `cargo bench --bench load --`):
   idle   --pusher ws://127.0.0.1:8080 --spawn 'target/release/stentor --cores 1' --from 5000 --to 19000
   fanout --pusher ws://127.0.0.1:8080 --pid 4711 --connections 1000 --rate 50 --seconds 10
+  fanout --pusher ws://127.0.0.1:8080 --pid 4711 --size 1024 --rate 20 --compress
   fanout --plain ws://127.0.0.1:9002 --connections 1000 --flat-out
   echo   --plain ws://127.0.0.1:9001 --connections 100 --depth 16
   churn  --pusher ws://127.0.0.1:8080 --rate 500 --seconds 10 --record churn
@@ -191,6 +192,12 @@ pub(crate) struct Fanout {
     /// Bytes of an event's data
     #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = size)]
     pub(crate) size: usize,
+    /// Data like JSON, which compresses as that does, instead of one letter over and over
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The same data, and subscribers that offer permessage-deflate: a server that does not agree fails
+    #[arg(long)]
+    pub(crate) compress: bool,
     /// A plain server that does not send a message back to its sender
     #[arg(long)]
     pub(crate) sender_excluded: bool,

@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 
 use mio::net::TcpStream;
 use stentor::ws::client::{ClientHandshake, ClientRequest};
-use stentor::ws::{Event, Input, Limits, MessageKind, Protocol, Reply, Role};
+use stentor::ws::{Event, Inflater, Input, Limits, MessageKind, Protocol, Reply, Role};
 
 use super::target::{Target, Word};
 
@@ -104,6 +104,8 @@ pub(crate) struct Client {
     channel: Option<Box<str>>,
     /// What the server's close frame said. It closes TCP, too (RFC 6455 §7.1.1), and until then we wait.
     farewell: Option<String>,
+    /// Whether it offers permessage-deflate; then a server that does not agree is an error.
+    is_compressing: bool,
 }
 
 impl Client {
@@ -112,13 +114,14 @@ impl Client {
         stream: TcpStream,
         target: &Target,
         channel: Option<Box<str>>,
+        is_compressing: bool,
     ) -> io::Result<Self> {
         let request = ClientRequest {
             host: &target.address.to_string(),
             path_and_query: &target.path(),
             key: KEY,
             subprotocols: &[],
-            offers_deflate: false,
+            offers_deflate: is_compressing,
             headers: &[],
         };
         let mut out = Vec::new();
@@ -132,6 +135,7 @@ impl Client {
             written: 0,
             channel,
             farewell: None,
+            is_compressing,
         })
     }
 
@@ -183,6 +187,7 @@ impl Client {
                     return Ok(());
                 }
                 Ok(count) => {
+                    *listen.received += count as u64;
                     self.take(&mut buffer[..count], listen)?;
                     if count < buffer.len() && !is_ending {
                         return Ok(());
@@ -202,6 +207,10 @@ impl Client {
         let Some(mut accepted) = handshake.receive(bytes).map_err(io::Error::other)? else {
             return Ok(());
         };
+        if self.is_compressing && accepted.deflate.is_none() {
+            return Err(io::Error::other("the server does not agree to permessage-deflate"));
+        }
+        self.ws = Protocol::new(Role::Client).with_deflate(accepted.deflate);
         self.stage = Stage::Greeting;
         if !listen.target.is_pusher() {
             self.become_ready(listen);
@@ -219,9 +228,9 @@ impl Client {
         loop {
             let masking_key = listen.keys.next_key();
             let mut reply = Reply { bytes: &mut self.out, masking_key };
-            let event =
-                self.ws.receive(&mut input, &LIMITS, &mut reply).map_err(io::Error::other)?;
-            match event {
+            let inflater = &mut *listen.inflater;
+            let event = self.ws.receive_with(inflater, &mut input, &LIMITS, &mut reply);
+            match event.map_err(io::Error::other)? {
                 None => return Ok(()),
                 Some(Event::Message(message)) => self.take_message(message.bytes(), listen)?,
                 Some(Event::Ping(_) | Event::Pong(_)) => {}
@@ -274,5 +283,8 @@ impl Client {
 pub(crate) struct Listen<'a> {
     pub(crate) target: &'a Target,
     pub(crate) keys: &'a mut Keys,
+    pub(crate) inflater: &'a mut Inflater,
+    /// Bytes that came.
+    pub(crate) received: &'a mut u64,
     pub(crate) hear: &'a mut dyn FnMut(&mut Voice<'_>, Heard<'_>),
 }

@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use stentor::MessageKind;
+use stentor::ws::Inflater;
 
 use super::client::{Client, Heard, Keys, Listen, Voice};
 use super::clock::{Clock, NANOS_PER_SECOND, Nanos};
@@ -75,6 +76,7 @@ pub(crate) struct Crowd {
     pub(crate) publisher: Option<Publisher>,
     buffer: Vec<u8>,
     keys: Keys,
+    inflater: Inflater,
     pub(crate) target: Arc<Target>,
     pub(crate) clock: Clock,
     /// Opened ever; says which source address is next.
@@ -85,6 +87,10 @@ pub(crate) struct Crowd {
     first_loss: Option<String>,
     /// Events of sockets ever.
     heard: u64,
+    /// Bytes that came ever.
+    pub(crate) received: u64,
+    /// Whether the next ones offer permessage-deflate.
+    pub(crate) is_compressing: bool,
     /// How many connections may be under way at once.
     pub(crate) most_opening: usize,
     /// What the next ones' sockets are like.
@@ -110,12 +116,15 @@ impl Crowd {
             publisher: None,
             buffer: vec![0; READ_BUFFER_BYTES],
             keys: Keys::new(clock.now() ^ ((index as u64) << 48)),
+            inflater: Inflater::default(),
             target,
             clock,
             opened: 0,
             ready: 0,
             first_loss: None,
             heard: 0,
+            received: 0,
+            is_compressing: false,
             most_opening: MOST_OPENING,
             pipe: Pipe::Wide,
             least_addresses: 1,
@@ -155,7 +164,7 @@ impl Crowd {
         let entry = self.clients.vacant_entry();
         let id = entry.key();
         self.poll.registry().register(&mut stream, Token(id), INTEREST)?;
-        entry.insert(Client::new(stream, &self.target, channel)?);
+        entry.insert(Client::new(stream, &self.target, channel, self.is_compressing)?);
         self.opened += 1;
         Ok(id)
     }
@@ -291,7 +300,9 @@ impl Crowd {
                 Heard::Message(message) => part.on_message(id, message, at, voice),
                 Heard::Gone(why) => end = Some(why),
             };
-            let mut listen = Listen { target: &self.target, keys, hear: &mut hear };
+            let (inflater, received) = (&mut self.inflater, &mut self.received);
+            let target = &self.target;
+            let mut listen = Listen { target, keys, inflater, received, hear: &mut hear };
             let is_ending = event.is_read_closed() || event.is_error();
             let result = if event.is_readable() || is_ending {
                 client.read(is_ending, &mut self.buffer, &mut listen)

@@ -7,6 +7,7 @@ use super::arguments::Fanout;
 use super::clock::{Nanos, seconds};
 use super::course::{Audience, Course, Pace, Sender};
 use super::crowd::Crowd;
+use super::payload::Payloads;
 use super::process::Sample;
 use super::report::{Report, Unit, Work};
 use super::run::{Context, with_threads};
@@ -20,6 +21,8 @@ struct Found {
     faults: Faults,
     events: u64,
     took: Nanos,
+    /// Bytes that this thread's subscribers were sent.
+    received: u64,
 }
 
 /// One round: warming up, or measuring.
@@ -54,6 +57,9 @@ pub(crate) fn run(context: &Context, fanout: &Fanout) -> io::Result<Report> {
     report.add("events per second", events as f64 / seconds(took), Unit::PerSecond);
     report.add("deliveries", latencies.count() as f64, Unit::Count);
     report.add("deliveries per second", latencies.count() as f64 / seconds(took), Unit::PerSecond);
+    let received: u64 = found.iter().map(|one| one.received).sum();
+    let bytes = received as f64 / latencies.count().max(1) as f64;
+    report.add("bytes per delivery", bytes, Unit::Bytes);
     if context.server.is_known() {
         let work = Work { count: latencies.count(), what: "deliveries", took };
         report.add_effort(&(done - before), work);
@@ -70,12 +76,17 @@ pub(crate) fn run(context: &Context, fanout: &Fanout) -> io::Result<Report> {
 
 fn title(fanout: &Fanout) -> String {
     let Fanout { connections, channels, size, rate, flat_out, window, .. } = fanout;
+    let what = match (fanout.compress, fanout.json) {
+        (true, _) => "bytes, compressed",
+        (false, true) => "bytes like JSON",
+        (false, false) => "bytes",
+    };
     let pace = if *flat_out {
         format!("flat out, {window} under way")
     } else {
         format!("{rate} events a second")
     };
-    format!("fanout: {connections} subscribers, {channels} channels, {size} bytes, {pace}")
+    format!("fanout: {connections} subscribers, {channels} channels, {size} {what}, {pace}")
 }
 
 fn play(
@@ -87,6 +98,10 @@ fn play(
     let stage = &context.stage;
     let count = crowd.share(fanout.connections);
     let mut part = Audience::new(count, fanout.size);
+    if fanout.json || fanout.compress {
+        part.payloads = Payloads::like_json(fanout.size);
+    }
+    crowd.is_compressing = fanout.compress;
     // Flat out, events that wait for each other's answers would reach the server one by one, whatever the window.
     let (pace, pipeline) = if fanout.flat_out {
         (Pace::FlatOut { window: fanout.window }, usize::try_from(fanout.window).unwrap_or(1))
@@ -110,11 +125,12 @@ fn play(
     stage.meet(crowd, &mut part)?;
     for round in rounds {
         part.is_measuring = round.is_measured;
-        let sent = part.sent;
+        let (sent, received) = (part.sent, crowd.received);
         let start = context.clock.now();
         course.round(crowd, &mut part, round.seconds)?;
         (found.events, found.took) = (part.sent - sent, context.clock.now() - start);
         stage.meet(crowd, &mut part)?;
+        found.received = crowd.received - received;
     }
     course.end(&mut part);
     found.latencies = Some(part.latencies);

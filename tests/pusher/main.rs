@@ -16,6 +16,7 @@ mod bad_requests;
 mod cache;
 mod client;
 mod client_events;
+mod compression;
 mod connecting;
 mod counts;
 mod delivery;

@@ -542,6 +542,28 @@ fn process_accounts_are_read_past_any_name() {
     assert_eq!(process::kernel_bytes("Slab:  10 kB\n", sockets), 10 * 1024 + 2 * 4096);
 }
 
+/// The command's own process, so that nothing else is in it; by slope, so that what it needs anyway falls out. The sizes
+/// lie where the tables of names are about as full as on average.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connection_that_waits_costs_no_more_than_is_promised() {
+    // Without optimisation mio keeps more than a descriptor for each socket.
+    let more = size_of::<mio::net::TcpStream>() - size_of::<std::os::fd::RawFd>();
+    for (own, most) in [("", 100), ("--own-channel private", 300)] {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let stentor = env!("CARGO_BIN_EXE_stentor");
+        let server = format!("{stentor} --port {} --cores 1 --log warn", free.port());
+        let sizes = "--from 2000 --to 8000 --window 1 --deadline 120";
+        let line = format!("load idle --pusher ws://{free} {sizes} {own}");
+        let mut arguments: Vec<&str> = line.split_whitespace().collect();
+        arguments.extend(["--spawn", &server]);
+        let report = run::run(&Arguments::parse_from(arguments)).unwrap();
+        assert_eq!(report.faults, Faults::default(), "{}", report.table());
+        let each = figure(&report, "private per connection");
+        assert!(each > 0.0 && each <= (most + more) as f64, "{}", report.table());
+    }
+}
+
 #[test]
 fn own_process_can_be_sampled() {
     let sample = process::sample(std::process::id()).unwrap();

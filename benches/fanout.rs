@@ -1,7 +1,7 @@
 //! Fan-out of a shard in memory: what an event costs us, apart from what the kernel asks for its `send`.
 //!
 //! `cargo bench --bench fanout`. One iteration is one event, from the publisher's frame to the last subscriber's
-//! chain flushed; divide by the number of subscribers for a delivery.
+//! socket; divide by the number of subscribers for a delivery.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -60,7 +60,7 @@ fn event_on_one_core(bencher: Bencher<'_, '_>, subscribers: usize) {
     let event = frame(&"x".repeat(100));
     bencher.counter(ItemsCount::new(subscribers)).bench_local(|| {
         publisher.send(&event);
-        simulation.turn(0);
+        simulation.settle();
     });
 }
 
@@ -70,7 +70,7 @@ fn ten_events_of_one_turn(bencher: Bencher<'_, '_>, subscribers: usize) {
     let events = frame(&"x".repeat(100)).repeat(10);
     bencher.counter(ItemsCount::new(10 * subscribers)).bench_local(|| {
         publisher.send(&events);
-        simulation.turn(0);
+        simulation.settle();
     });
 }
 

@@ -222,7 +222,7 @@ fn fan_out(subscribers: usize, at_once: usize, times: u64) {
     let events = frame(&format!("!{}", "x".repeat(99))).repeat(at_once);
     for _ in 0..times {
         speaks.send(&events);
-        simulation.turn(0);
+        simulation.settle();
     }
 }
 

@@ -104,10 +104,12 @@ fn a_flood_of_client_events_is_thinned_out_to_the_rate_of_the_app() {
     // A pong behind the answers to all of them.
     flooder.say(r#"{"event":"pusher:ping","data":{}}"#);
     let (mut refused, mut heard) = (0, 0);
-    loop {
+    let (mut is_answered, mut is_marked) = (false, false);
+    while !(is_answered && is_marked) {
         let message = flooder.message();
         match message["event"].as_str().unwrap() {
-            "pusher:pong" => break,
+            "marker" => is_marked = true,
+            "pusher:pong" => is_answered = true,
             "pusher:error" => refused += 1,
             _ => {}
         }

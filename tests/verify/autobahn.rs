@@ -1,16 +1,17 @@
-//! The Autobahn test suite against the library's echo server.
+//! The Autobahn test suite against both roles: the library's echo server, and a client that echoes.
 //!
 //! ```text
-//!   examples/echo --port 0 --cores N ◀── wstest -m fuzzingclient ──▶ artefacts/autobahn/N-cores/index.json
-//!                                                                              │
-//!                                          tests/conformance/expected.json ──▶ compared, case by case
+//!   examples/echo --port 0 --cores N ◀── wstest -m fuzzingclient ──▶ artefacts/autobahn/N-cores/index.json ┐
+//!   tests/conformance/client.rs ───────▶ wstest -m fuzzingserver ──▶ artefacts/autobahn/client/index.json  ┤
+//!                                                              tests/conformance/expected.json ──▶ compared, case by case
 //! ```
 //!
 //! A case that is missing from the report is as bad as one that failed: a suite that ran nothing proves nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,57 +21,119 @@ use crate::install;
 use crate::process::Running;
 use crate::stage::{Job, Trouble, Verdict};
 
-/// The suite takes about 14 minutes on two cores that are free, nearly all of them in its own Python in groups 12 and 13.
+/// The suite takes about 14 minutes on two cores that are free, nearly all of them in its own Python in groups 12 and 13, which has
+/// one thread: so both roles are judged at the same time.
 const LIMIT: Duration = Duration::from_secs(40 * 60);
 /// Left out with one core: what they look at does not depend on the number of cores, and they take long.
 const FOUR_CORES_ONLY: [&str; 3] = ["9", "12", "13"];
-const START_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_secs(60);
 const AGENT: &str = "stentor";
 
 pub(crate) fn one_core(job: &mut Job<'_>) -> Verdict {
-    run(job, "1")
+    server(job, "1")
 }
 
 pub(crate) fn four_cores(job: &mut Job<'_>) -> Verdict {
-    run(job, "4")
+    server(job, "4")
 }
 
-fn run(job: &mut Job<'_>, cores: &str) -> Verdict {
-    let Some(wstest) = install::wstest(job.site) else {
-        return Err(Trouble::Skipped(
-            "there is no wstest; install needs Python 2.7 for it".to_owned(),
-        ));
-    };
-    let expected = read(&job.site.root.join("tests/conformance/expected.json"))?;
-    let folder = job.site.artefacts.join(format!("autobahn/{cores}-cores"));
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
+/// The client role, which goes through the cases by itself.
+pub(crate) fn client(job: &mut Job<'_>) -> Verdict {
+    let suite = Suite::find(job, "client")?;
+    let wanted: Vec<(&str, u64)> = groups(&suite.expected).collect();
+    // The suite cannot choose a port, nor say when it listens, nor be kept to loopback.
+    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let mut server = suite.command("fuzzingserver", &wanted, |spec| {
+        spec["url"] = json!(format!("ws://{address}"));
+    })?;
+    server.args(["--webport", "0"]).env("PYTHONUNBUFFERED", "1");
+    let mut server = Running::start(server)?;
+    let mut ran = Err(Trouble::Failed("the fuzzing server did not start".to_owned()));
+    if server.wait_for_listener(address, START_LIMIT) {
+        job.note(&format!("the fuzzing server listens on {address}"));
+        let mut client = job.site.command(job.site.target.join("release/examples/autobahn_client"));
+        client.arg(address.to_string()).arg(AGENT);
+        ran = job.must(client, LIMIT).map(|_| ());
     }
-    fs::create_dir_all(&folder)?;
+    let survived = server.is_alive();
+    job.keep(&format!("the fuzzing server printed:\n{}", server.stop()?));
+    ran?;
+    if !survived {
+        return Err(Trouble::Failed("the fuzzing server ended by itself".to_owned()));
+    }
+    suite.judge(job, &wanted)
+}
 
+fn server(job: &mut Job<'_>, cores: &str) -> Verdict {
+    let suite = Suite::find(job, &format!("{cores}-cores"))?;
     let (mut echo, address) = start_echo(job, cores)?;
     let due = |group: &str| cores != "1" || !FOUR_CORES_ONLY.contains(&group);
-    let wanted: Vec<(&str, u64)> = groups(&expected).filter(|(group, _)| due(group)).collect();
-    let groups: Vec<String> = wanted.iter().map(|(group, _)| format!("{group}.*")).collect();
-    let spec = json!({
-        "outdir": folder,
-        "servers": [{ "agent": AGENT, "url": address }],
-        "cases": groups,
-        "exclude-cases": [],
-        "exclude-agent-cases": {},
-    });
-    let spec_file = folder.join("spec.json");
-    fs::write(&spec_file, format!("{spec:#}"))?;
-    let mut fuzzer = Command::new(wstest);
-    fuzzer.args(["-m", "fuzzingclient", "-s"]).arg(&spec_file).current_dir(&folder);
-    let suite = job.must(fuzzer, LIMIT);
+    let wanted: Vec<(&str, u64)> =
+        groups(&suite.expected).filter(|(group, _)| due(group)).collect();
+    let fuzzer = suite.command("fuzzingclient", &wanted, |spec| {
+        spec["servers"] = json!([{ "agent": AGENT, "url": address }]);
+    })?;
+    let ran = job.must(fuzzer, LIMIT);
     let survived = echo.is_alive();
     job.note(&format!("the echo server printed: {}", echo.stop()?.trim()));
-    suite?;
+    ran?;
     if !survived {
         return Err(Trouble::Failed("the echo server ended by itself".to_owned()));
     }
-    compare(job, &expected, &wanted, &read(&folder.join("index.json"))?[AGENT])
+    suite.judge(job, &wanted)
+}
+
+/// The suite itself, what we expect of it, and where it writes its reports.
+struct Suite {
+    wstest: PathBuf,
+    expected: Value,
+    folder: PathBuf,
+}
+
+impl Suite {
+    /// Its folder is made anew.
+    fn find(job: &Job<'_>, folder: &str) -> Result<Self, Trouble> {
+        let Some(wstest) = install::wstest(job.site) else {
+            return Err(Trouble::Skipped(
+                "there is no wstest; install needs Python 2.7 for it".to_owned(),
+            ));
+        };
+        let expected = read(&job.site.root.join("tests/conformance/expected.json"))?;
+        let folder = job.site.artefacts.join("autobahn").join(folder);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        Ok(Self { wstest, expected, folder })
+    }
+
+    /// How it is called in one of its modes, which adds to its specification.
+    fn command(
+        &self,
+        mode: &str,
+        wanted: &[(&str, u64)],
+        specify: impl FnOnce(&mut Value),
+    ) -> Result<Command, Trouble> {
+        let groups: Vec<String> = wanted.iter().map(|(group, _)| format!("{group}.*")).collect();
+        let mut spec = json!({
+            "outdir": self.folder,
+            "cases": groups,
+            "exclude-cases": [],
+            "exclude-agent-cases": {},
+        });
+        specify(&mut spec);
+        let file = self.folder.join("spec.json");
+        fs::write(&file, format!("{spec:#}"))?;
+        let mut wstest = Command::new(&self.wstest);
+        wstest.args(["-m", mode, "-s"]).arg(file).current_dir(&self.folder);
+        Ok(wstest)
+    }
+
+    /// What it wrote, against what we expect.
+    fn judge(&self, job: &mut Job<'_>, wanted: &[(&str, u64)]) -> Verdict {
+        let reports = read(&self.folder.join("index.json"))?;
+        compare(job, &self.expected, wanted, &reports[AGENT])
+    }
 }
 
 fn start_echo(job: &mut Job<'_>, cores: &str) -> Result<(Running, String), Trouble> {

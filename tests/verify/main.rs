@@ -4,8 +4,8 @@
 //!   tidy → fmt → clippy → unit → bare → behaviour → command ──▶ ┐
 //!   loom → fuzz                                                  ├─▶ a table, then `N passed, N failed`
 //!   install ┬▶ syscalls → instructions                            │
-//!           ├▶ node → python → chromium ──▶ autobahn-1 → -4 ──▶ ┘
-//!   build ──┘
+//!           ├▶ node → python → chromium ─▶ autobahn-1 ┬▶ -4 ────▶ ┤
+//!   build ──┘                                          └▶ -client ▶ ┘
 //! ```
 //!
 //! A stage that fails does not end the run; only the stages that need it are left out. What a stage printed is kept
@@ -23,7 +23,9 @@ mod process;
 mod stage;
 mod tally;
 
+use std::panic::resume_unwind;
 use std::process::ExitCode;
+use std::thread;
 
 use machine::{Site, say};
 use stage::{Job, Outcome, Stage, Trouble};
@@ -54,6 +56,8 @@ const STAGES: &[Stage] = &[
     Stage::new("chromium", "clients and the page in a browser", READY, clients::chromium),
     Stage::new("autobahn-1", "RFC 6455 conformance, 1 core", READY, autobahn::one_core),
     Stage::new("autobahn-4", "RFC 6455 and 7692 conformance, 4 cores", READY, autobahn::four_cores),
+    Stage::new("autobahn-client", "the same of the client role", READY, autobahn::client)
+        .beside("autobahn-4"),
 ];
 
 const READY: &[&str] = &["install", "build"];
@@ -61,7 +65,7 @@ const READY: &[&str] = &["install", "build"];
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
-        STAGES.iter().for_each(|stage| say(&format!("{:<12}{}", stage.name, stage.about)));
+        STAGES.iter().for_each(|stage| say(&format!("{:<16}{}", stage.name, stage.about)));
         return ExitCode::SUCCESS;
     }
     match chosen(&arguments) {
@@ -96,15 +100,31 @@ fn verify(stages: &[&'static Stage]) -> ExitCode {
         }
     };
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for stage in stages {
-        let outcome = run(&site, stage, &outcomes);
-        let ends_all = matches!(outcome.verdict, Err(Trouble::Interrupted));
-        outcomes.push(outcome);
+    for group in stages.chunk_by(|before, next| next.beside == Some(before.name)) {
+        let ran = run_together(&site, group, &outcomes);
+        let ends_all =
+            ran.iter().any(|outcome| matches!(outcome.verdict, Err(Trouble::Interrupted)));
+        outcomes.extend(ran);
         if ends_all {
             break;
         }
     }
     stage::conclude(&site, &outcomes)
+}
+
+/// Nearly always one stage; more where none of them can use a machine's cores by itself.
+fn run_together(site: &Site, group: &[&'static Stage], before: &[Outcome]) -> Vec<Outcome> {
+    thread::scope(|scope| {
+        let start = |stage: &&'static Stage| {
+            let stage: &'static Stage = stage;
+            scope.spawn(move || run(site, stage, before))
+        };
+        let running: Vec<_> = group.iter().map(start).collect();
+        running
+            .into_iter()
+            .map(|stage| stage.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 fn run(site: &Site, stage: &'static Stage, before: &[Outcome]) -> Outcome {

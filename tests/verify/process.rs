@@ -8,6 +8,7 @@
 //! When it ends, in time or not, its whole group is ended: what a test left running does not outlive its stage.
 
 use std::io::{self, BufRead, BufReader, PipeReader};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -125,6 +126,18 @@ impl Running {
             }
         }
         None
+    }
+
+    /// Waits until somebody listens there, or the process has ended.
+    pub(crate) fn wait_for_listener(&mut self, address: SocketAddr, limit: Duration) -> bool {
+        let deadline = now() + limit;
+        while !self.exited && now() < deadline && !is_interrupted() {
+            if TcpStream::connect(address).is_ok() {
+                return true;
+            }
+            self.listen_for(TICK, true);
+        }
+        false
     }
 
     /// Whether it has not ended by itself.

@@ -16,6 +16,8 @@ pub(crate) struct Stage {
     pub(crate) about: &'static str,
     /// Stages without which this one cannot run.
     pub(crate) needs: &'static [&'static str],
+    /// The stage before it in the list, if both run at the same time. Neither may need the other.
+    pub(crate) beside: Option<&'static str>,
     pub(crate) run: fn(&mut Job<'_>) -> Verdict,
 }
 
@@ -26,7 +28,11 @@ impl Stage {
         needs: &'static [&'static str],
         run: fn(&mut Job<'_>) -> Verdict,
     ) -> Self {
-        Self { name, about, needs, run }
+        Self { name, about, needs, beside: None, run }
+    }
+
+    pub(crate) const fn beside(self, other: &'static str) -> Self {
+        Self { beside: Some(other), ..self }
     }
 
     /// `autobahn` asks for `autobahn-1` and `autobahn-4`.
@@ -98,19 +104,20 @@ impl Outcome {
                 self.tally.skipped, self.stage.name
             ));
         }
-        say(&format!("   {} in {:.1} s, {}", self.word(), self.took.as_secs_f64(), self.tally));
+        let (name, seconds) = (self.stage.name, self.took.as_secs_f64());
+        say(&format!("   {name} {} in {seconds:.1} s, {}", self.word(), self.tally));
     }
 }
 
 /// Prints the table and the sum; the exit status is the sum's. (A stage of tests that ran none has failed by itself.)
 pub(crate) fn conclude(site: &Site, outcomes: &[Outcome]) -> ExitCode {
-    say("\nstage            time  result");
+    say("\nstage               time  result");
     let mut sum = Tally::default();
     for outcome in outcomes {
         sum += outcome.counted(site);
         let seconds = outcome.took.as_secs_f64();
         say(&format!(
-            "{:<12} {seconds:>6.1} s  {}, {}",
+            "{:<15} {seconds:>6.1} s  {}, {}",
             outcome.stage.name,
             outcome.word(),
             outcome.tally
@@ -164,6 +171,11 @@ impl<'a> Job<'a> {
     pub(crate) fn note(&mut self, line: &str) {
         say(&format!("   {line}"));
         self.text.push_str(&format!("{line}\n"));
+    }
+
+    /// Tells something in the log alone.
+    pub(crate) fn keep(&mut self, text: &str) {
+        self.text.push_str(text);
     }
 
     /// Keeps what the stage printed.

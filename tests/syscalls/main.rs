@@ -27,6 +27,8 @@ use support::Client;
 use ws_client::WsClient;
 
 const SUBSCRIBERS: usize = 100;
+/// Not more than a slice of a round.
+const FEW: usize = 50;
 /// How long a server is watched that has nothing to do.
 const IDLE: Duration = Duration::from_secs(3);
 
@@ -113,11 +115,11 @@ fn count_of(server: &ServerProcess, which: &str, act: impl FnOnce()) -> BTreeMap
     counts
 }
 
-/// Publishes so many events in one go to 100 subscribers, and counts what the server does.
-fn check(events: usize, expected_call: &str) {
+/// Publishes so many events in one go to so many subscribers, and counts what the server does.
+fn check(events: usize, subscribers: usize, expected_call: &str) {
     let server = ServerProcess::start("plays_the_server_when_told");
     let mut clients: Vec<WsClient> =
-        (0..SUBSCRIBERS).map(|_| WsClient::upgrade(Client::connect(server.address))).collect();
+        (0..subscribers).map(|_| WsClient::upgrade(Client::connect(server.address))).collect();
     for client in &mut clients {
         client.say("sub t");
         assert_eq!(client.hear(), "subscribed t");
@@ -132,21 +134,24 @@ fn check(events: usize, expected_call: &str) {
         }
     });
     // One more: the answer to "finish", which strace cuts where it names it, is not among them.
-    assert_eq!(counts.get(expected_call), Some(&SUBSCRIBERS), "{counts:?}");
+    assert_eq!(counts.get(expected_call), Some(&subscribers), "{counts:?}");
     let writes: usize =
         ["sendto", "sendmsg", "writev", "write"].iter().filter_map(|call| counts.get(*call)).sum();
-    assert_eq!(writes, SUBSCRIBERS, "{counts:?}");
+    assert_eq!(writes, subscribers, "{counts:?}");
     assert_eq!(counts.get("epoll_ctl"), None, "{counts:?}");
 }
 
 #[test]
 fn a_lone_event_is_one_send_for_each_subscriber_and_no_epoll_ctl() {
-    check(1, "sendto");
+    check(1, SUBSCRIBERS, "sendto");
+    check(1, FEW, "sendto");
 }
 
 #[test]
-fn ten_events_of_one_batch_are_one_writev_for_each_subscriber() {
-    check(10, "writev");
+fn ten_events_of_one_batch_are_one_writev_for_each_of_few_and_one_send_for_each_of_many() {
+    check(10, FEW, "writev");
+    // What goes round is joined once for all of them.
+    check(10, SUBSCRIBERS, "sendto");
 }
 
 #[test]

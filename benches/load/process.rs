@@ -48,7 +48,8 @@ pub(crate) struct Memory {
     pub(crate) resident: u64,
     /// Resident, shared pages counted by share.
     pub(crate) proportional: u64,
-    /// Pages that nobody shares: what would come free.
+    /// Pages that nobody shares and that were written. The program's own code is not among them: whether somebody shares
+    /// that turns on who else runs the same program at the moment.
     pub(crate) private: u64,
     /// What the kernel holds for all sockets of this machine, ours at the other end too: slab, and TCP's buffers. A socket's
     /// inode and name are slab that could be reclaimed, in the kernel's words, though not while the socket lives.
@@ -127,8 +128,7 @@ pub(crate) fn sample(pid: u32) -> io::Result<Sample> {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         sample.memory.resident += bytes_of(&rollup, "Rss:");
         sample.memory.proportional += bytes_of(&rollup, "Pss:");
-        sample.memory.private +=
-            bytes_of(&rollup, "Private_Clean:") + bytes_of(&rollup, "Private_Dirty:");
+        sample.memory.private += bytes_of(&rollup, "Private_Dirty:");
         let (ran, waits) = threads_of(pid);
         sample.ran += ran;
         sample.waits += waits;

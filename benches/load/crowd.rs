@@ -169,15 +169,17 @@ impl Crowd {
         Ok(id)
     }
 
-    /// Where the next client comes from; `None`: wherever the system likes.
+    /// Where the next client comes from; `None`: wherever the system likes. Each process has addresses of its own: the ports of
+    /// those that ended a moment ago are not free yet.
     fn source(&self) -> Option<Ipv4Addr> {
         let number = self.opened * self.threads + self.index;
         let turn = match self.least_addresses {
             1 => number / CLIENTS_PER_ADDRESS,
             addresses => number % addresses,
         };
-        let host = u8::try_from(turn + 1).ok().filter(|_| turn > 0)?;
-        self.target.address.is_ipv4().then(|| Ipv4Addr::new(127, 0, 0, host))
+        let host = u8::try_from(turn + 1).ok()?;
+        let [.., net] = std::process::id().to_be_bytes();
+        self.target.address.is_ipv4().then(|| Ipv4Addr::new(127, 1, net, host))
     }
 
     /// Opens clients until there are so many and all are ready. That one is lost meanwhile is an error: no scenario begins with

@@ -14,7 +14,7 @@ use std::io;
 
 use super::audience::Lacking;
 use super::handler::{ConnError, Handler, Upgrade};
-use super::shard::Shard;
+use super::shard::{REQUEST_WORTH, Shard};
 use super::slots::{Phase, Slot, Standing};
 use super::stream::Stream;
 use crate::fanout::conn_id::ConnId;
@@ -54,10 +54,12 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             self.core.ready.extend(self.held.drain(..));
         }
         let held = self.held.len();
-        for _ in 0..READ_SLICE.min(self.core.ready.len()) {
-            if self.core.is_heavy() {
-                break;
-            }
+        // Who has more to say has it in the next turn.
+        let due = self.core.ready.len();
+        let mut taken = 0;
+        // What is read may be published, and begin a round.
+        while taken < self.slice(READ_SLICE, REQUEST_WORTH).min(due) && !self.core.is_heavy() {
+            taken += 1;
             let Some(slot) = self.core.ready.pop_front() else { break };
             let Some(conn) = self.core.id_of(slot) else { continue };
             // Back ends are told to come again; what a WebSocket has to say waits where it is.

@@ -22,7 +22,7 @@ use crate::fanout::directory::Directory;
 impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     /// Writes to as many connections as one turn may. True if there are more.
     pub(crate) fn flush(&mut self) -> bool {
-        let mut budget = self.core.options.flush_slice.max(1);
+        let mut budget = self.slice(self.core.options.flush_slice, 1);
         while budget > 0 || self.core.chains.is_heavy() {
             let Some(slot) = self.core.chains.next_due() else { break };
             budget = budget.saturating_sub(1);

@@ -33,6 +33,10 @@ const OFFER_AGAIN: Duration = Duration::from_millis(1);
 /// Posts taken from the mailbox in one turn.
 const MAIL_SLICE: usize = 4096;
 
+/// As many `send`s of an event to one more subscriber take about as long as to accept a connection, or to read a request
+/// and do what it asks for.
+pub(super) const REQUEST_WORTH: usize = 4;
+
 /// What an event says of a socket.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Readiness {
@@ -102,9 +106,17 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         self.has_mail |= self.core.outgoing.doors().clear(core);
     }
 
-    /// How many connections one turn accepts.
+    /// How many connections this turn accepts.
     pub(crate) fn accept_slice(&self) -> usize {
-        self.core.options.accept_slice.max(1)
+        self.slice(self.core.options.accept_slice, REQUEST_WORTH)
+    }
+
+    /// How many things of a kind a turn does, given what it may at most and how many `send`s one of them is worth. While
+    /// events are on their way round none takes longer than their slice: each subscriber waits for as many turns as there
+    /// are slices before its own.
+    pub(super) fn slice(&self, most: usize, worth: usize) -> usize {
+        let beside_rounds = self.core.options.fanout_slice / worth;
+        if self.core.rounds.is_empty() { most.max(1) } else { most.min(beside_rounds).max(1) }
     }
 
     pub(crate) fn count(&self, counter: Counter) {

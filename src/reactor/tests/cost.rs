@@ -63,6 +63,34 @@ fn a_flood_to_many_is_flushed_before_it_fills_the_memory() {
     assert!(info.bytes_max < 150_000_000, "{} bytes", info.bytes_max);
 }
 
+/// A subscriber waits for as many turns as there are slices before its own: none of them may be long.
+#[test]
+fn while_an_event_goes_round_a_turn_reads_few() {
+    let options = cores(1);
+    let slice = options.fanout_slice;
+    let (mut simulation, _) = obedient(options);
+    let mut all: Vec<Ws> = (0..600).map(|_| Ws::open(&mut simulation, 0, 0)).collect();
+    let (on_it, others) = all.split_at_mut(4 * slice);
+    on_it.iter_mut().for_each(|ws| ws.say("sub t"));
+    simulation.settle();
+    on_it.iter().for_each(|ws| ws.client.sink());
+    let (before, before_others) = (written(on_it), written(others));
+    on_it[0].say("pub t x");
+    others.iter_mut().for_each(|ws| ws.say("hello"));
+    for turn in 1..=4 {
+        simulation.turn(0);
+        assert_eq!(written(on_it) - before, turn * slice as u64);
+        let answered = written(others) - before_others;
+        assert!(answered > 0 && answered <= turn * slice as u64 / 4, "{answered} after {turn}");
+    }
+    simulation.settle();
+    assert_eq!(written(others) - before_others, others.len() as u64);
+}
+
+fn written(those: &[Ws]) -> u64 {
+    those.iter().map(|ws| ws.client.writes()).sum()
+}
+
 #[test]
 fn nothing_is_allocated_for_a_delivery() {
     let counted = |count: usize| {

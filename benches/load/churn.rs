@@ -76,7 +76,7 @@ pub(crate) fn run(context: &Context, churn: &Churn) -> io::Result<Report> {
     report.add("connections", latencies.count() as f64, Unit::Count);
     report.add("connections per second", latencies.count() as f64 / seconds(took), Unit::PerSecond);
     if context.server.is_known() {
-        report.add_cpu(done.cpu - before.cpu, latencies.count(), "connections");
+        report.add_cpu(&(done - before), latencies.count(), "connections");
         report.add_memory("before", before.memory);
         report.add_memory("afterwards", done.memory);
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::ops::{AddAssign, Sub};
 
-use super::clock::Nanos;
+use super::clock::{Nanos, seconds};
 
 /// Clock ticks per second in `/proc`; on Linux 100, whatever the kernel's own tick.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -103,6 +103,14 @@ impl Sub for Sample {
                 .map(|(after, before)| after.saturating_sub(before)),
             generator_ran: self.generator_ran.saturating_sub(before.generator_ran),
         }
+    }
+}
+
+impl Effort {
+    /// Processor time in seconds, as exactly as it is known: threads that ended have taken the fine account with them, and of
+    /// these the coarse one tells, user and system each rounded down by a tick at most.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        seconds(self.ran).max(self.cpu.total() - 2.0 / TICKS_PER_SECOND)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, json};
 
 use super::clock::{self, Nanos, seconds};
-use super::process::{Cpu, Effort, Memory};
+use super::process::{Effort, Memory};
 use super::tally::{Faults, Latencies};
 
 /// What a number counts.
@@ -79,15 +79,12 @@ impl Report {
     }
 
     /// The server's processor time, and how much of the work one second of it does.
-    pub(crate) fn add_cpu(&mut self, cpu: Cpu, work: u64, what: &str) {
-        self.add("server CPU, user", cpu.user, Unit::Seconds);
-        self.add("server CPU, system", cpu.system, Unit::Seconds);
-        if cpu.total() > 0.0 {
-            self.add(
-                format!("{what} per server CPU-second"),
-                work as f64 / cpu.total(),
-                Unit::PerSecond,
-            );
+    pub(crate) fn add_cpu(&mut self, effort: &Effort, work: u64, what: &str) {
+        self.add("server CPU, user", effort.cpu.user, Unit::Seconds);
+        self.add("server CPU, system", effort.cpu.system, Unit::Seconds);
+        let spent = effort.cpu_seconds();
+        if spent > 0.0 {
+            self.add(format!("{what} per server CPU-second"), work as f64 / spent, Unit::PerSecond);
         }
     }
 
@@ -95,7 +92,7 @@ impl Report {
     /// server is not was what was measured.
     pub(crate) fn add_effort(&mut self, effort: &Effort, work: Work) {
         let Work { count, what, took } = work;
-        self.add_cpu(effort.cpu, count, what);
+        self.add_cpu(effort, count, what);
         let cores = |ran: Nanos| ran as f64 / took.max(1) as f64;
         self.add("server busy, cores", cores(effort.ran), Unit::Count);
         self.add("generator busy, cores", cores(effort.generator_ran), Unit::Count);

@@ -282,6 +282,14 @@ impl Rounds {
         None
     }
 
+    /// Whose turns come next, as far as the list goes and no more than so many: a topic, and positions in its list.
+    pub(crate) fn upcoming(&self, most: usize) -> Option<(TopicId, Range<usize>)> {
+        let round = self.rounds.get(*self.order.front()?)?;
+        let begin = if round.next < round.cursors.len() { round.next } else { 0 };
+        let end = round.cursors.len().min(begin.saturating_add(most));
+        Some((round.topic, begin..end))
+    }
+
     /// The turn of the next topic.
     pub(crate) fn rotate(&mut self) {
         if self.order.len() > 1 {

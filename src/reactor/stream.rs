@@ -1,7 +1,7 @@
 //! ② A socket as the reactor needs it: bytes in and out, never waiting. TLS will be a second kind of it, and the
 //! simulation brings its own.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
@@ -26,11 +26,11 @@ pub(crate) trait Peer {
 
 impl Stream for TcpStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Read::read(self, buffer)
+        Ok(rustix::net::recv(self, buffer, rustix::net::RecvFlags::empty())?.0)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Write::write(self, bytes)
+        Ok(rustix::net::send(self, bytes, rustix::net::SendFlags::NOSIGNAL)?)
     }
 
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -269,9 +269,10 @@ fn check(options: &Options) -> io::Result<()> {
             Options::MOST_CORES
         )));
     }
-    if options.own_descriptor_tables && !descriptors::IS_POSSIBLE {
+    if options.own_descriptor_tables && !descriptors::is_possible() {
         return Err(invalid(
-            "own_descriptor_tables is true; only Linux gives a thread a table of its own"
+            "own_descriptor_tables is true; only Linux gives a thread a table of its own, and a sandbox may forbid the call \
+             unshare there"
                 .to_owned(),
         ));
     }

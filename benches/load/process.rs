@@ -192,10 +192,12 @@ pub(crate) fn listen_overflows() -> u64 {
     first_number(value.unwrap_or_default())
 }
 
-/// Open files of a process and its descendants.
+/// Open files of a process and its descendants. Threads may have tables of their own; of each process the fullest counts.
 pub(crate) fn descriptors(pid: u32) -> usize {
-    let count = |pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-    family(pid).into_iter().map(count).sum()
+    let count =
+        |task: fs::DirEntry| fs::read_dir(task.path().join("fd")).map_or(0, Iterator::count);
+    let tasks = |pid| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    family(pid).into_iter().map(|pid| tasks(pid).map(count).max().unwrap_or(0)).sum()
 }
 
 /// The process, its children, and theirs.

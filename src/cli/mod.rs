@@ -68,7 +68,7 @@ struct SettingsArgs {
     /// Keep each reactor thread on one CPU core
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pin: Option<String>,
-    /// Give each reactor thread a table of descriptors, so that the limit of open files holds for each; Linux only
+    /// Give each reactor thread a table of descriptors, so that the limit of open files holds for each [default: auto]
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     own_descriptor_tables: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or by room [default: info]

@@ -96,7 +96,7 @@ pub const KEYS: &[Key] = &[
     Key::new("server.path", Kind::Path, "").reverb("REVERB_SERVER_PATH").flag("--path"),
     Key::new("server.cores", count(0, 256), "0").flag("--cores"),
     Key::new("server.pin", Kind::Switch, "false").flag("--pin"),
-    Key::new("server.own_descriptor_tables", Kind::Switch, "false").flag("--own-descriptor-tables"),
+    Key::new("server.own_descriptor_tables", Kind::Auto, "auto").flag("--own-descriptor-tables"),
     Key::new("server.log", Kind::Text, "info").flag("--log"),
     Key::new("server.debug", Kind::Switch, "false").flag("--debug"),
     Key::new("server.timestamp_tolerance", seconds(1, DAY), "600"),

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::pusher::{App, DuplicateSubscription, OverQuota, UserCountElsewhere, VacantUsers};
+use crate::reactor::descriptors;
 use crate::reactor::options::{Options, Patience};
 use crate::ws::CloseCode;
 use crate::{http, pusher, webhooks as hooks, ws};
@@ -143,7 +144,7 @@ impl Config {
 
     /// Whether each core has a table of descriptors of its own.
     pub fn has_own_descriptor_tables(&self) -> bool {
-        self.server.switch("server.own_descriptor_tables").unwrap_or_default()
+        self.server.switch("server.own_descriptor_tables").unwrap_or_else(descriptors::is_possible)
     }
 
     /// Whether only this machine can reach the address.

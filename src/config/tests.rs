@@ -80,6 +80,7 @@ fn the_defaults_are_the_engines_own() {
         ws: ws::Limits { message_bytes: 10_000 },
         slow_consumer_code: CloseCode(4100),
         subscriptions: 1_000 + 1 + 100,
+        own_descriptor_tables: descriptors::is_possible(),
         ..engine
     };
     assert_eq!(format!("{ours:?}"), format!("{expected:?}"));

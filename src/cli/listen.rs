@@ -32,6 +32,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between attempts that fail; it doubles up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(16);
 
+/// What a server says to pages that `apps.allowed_origins` does not name.
+const ORIGIN_REFUSED: &str = "Origin not allowed";
+
 /// What the names of presence channels begin with.
 const PRESENCE: &str = "presence-";
 
@@ -325,8 +328,13 @@ fn lost(reason: &str) -> End {
 /// What a close frame means to a client of the protocol.
 fn end_of(frame: Option<(u16, String)>) -> End {
     let Some((code, text)) = frame else { return lost("the connection was cut") };
+    // 4009 alone would not do: whoever does not sign in in time gets it, too.
+    let hint = match text.as_str() {
+        ORIGIN_REFUSED => "; --origin says whose page to come from",
+        _ => "",
+    };
     let text = if text.is_empty() { String::new() } else { format!(": {text}") };
-    let reason = format!("the server closed with {code}{text}");
+    let reason = format!("the server closed with {code}{text}{hint}");
     match code {
         4000..=4099 | 4300..=4999 => End::GiveUp { reason },
         4200..=4299 => End::Again { pause: Duration::ZERO, reason },
@@ -430,6 +438,9 @@ mod tests {
             check_end(code, Some(Duration::ZERO));
         }
         assert_eq!(end_of(None), lost("the connection was cut"));
+        let refused = "the server closed with 4009: Origin not allowed; --origin says whose page to come from";
+        let reason = refused.to_owned();
+        assert_eq!(end_of(Some((4009, "Origin not allowed".to_owned()))), End::GiveUp { reason });
     }
 
     #[test]

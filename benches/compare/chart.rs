@@ -133,7 +133,11 @@ pub(crate) fn draw(records: &BTreeMap<String, Value>) -> Result<String, String> 
             sources.push(source);
         }
     }
-    let rounds = records[PANELS[0].record]["rounds"].as_u64().unwrap_or(0);
+    let of_panels = || PANELS.iter().filter_map(|panel| records[panel.record]["rounds"].as_u64());
+    let rounds = match (of_panels().min(), of_panels().max()) {
+        (Some(least), Some(most)) if least < most => format!("{least} to {most}"),
+        (_, most) => most.unwrap_or(0).to_string(),
+    };
     sources.insert(0, format!(
         "Servers in turn, one core for the server, one for the load; medians of {rounds} rounds, lines from least to most. \
          What each does less: benches/records."

@@ -24,6 +24,8 @@ pub(crate) trait Peer {
     fn address(&self) -> Option<SocketAddr>;
 }
 
+/// Reads and writes go straight to the kernel. The C library would note before and after each that the thread may be
+/// cancelled, as none is here.
 impl Stream for TcpStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::net::recv(self, buffer, rustix::net::RecvFlags::empty())?.0)

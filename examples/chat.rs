@@ -1,6 +1,6 @@
-//! A chat room with its own page: `cargo run --example chat`, then open http://127.0.0.1:8080/ in two windows.
+//! A chat room with its own page: `cargo run --example chat -- --port 9002`, then open http://127.0.0.1:9002/ in two windows.
 
-use std::io;
+use std::io::{self, Write};
 
 use stentor::{CloseCode, Conn, Handler, Message, Request, Response, Server};
 
@@ -11,15 +11,13 @@ const PAGE: &str = r#"<!doctype html>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Chat</title>
 <style>
   :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
-  body { max-width: 40rem; margin: 2rem auto; padding: 0 1rem }
-  input { width: 100%; box-sizing: border-box; padding: .5rem; font: inherit }
+  body { max-width: 40rem; margin: 2rem auto; padding: 0 1rem }  input { width: 100%; box-sizing: border-box; padding: .5rem; font: inherit }
 </style>
 <h1>Chat</h1><form><input id="say" autofocus autocomplete="off" placeholder="Say something"></form><ul id="heard"></ul>
 <script>
   const socket = new WebSocket(location.href.replace('http', 'ws'));
   const show = text => heard.prepend(Object.assign(document.createElement('li'), { textContent: text }));
-  socket.onmessage = event => show(event.data);
-  socket.onclose = () => show('The connection is closed.');
+  socket.onmessage = event => show(event.data);  socket.onclose = () => show('The connection is closed.');
   document.forms[0].onsubmit = event => { event.preventDefault(); socket.send(say.value); say.value = ''; };
 </script>"#;
 
@@ -52,5 +50,10 @@ impl Handler for Chat {
 }
 
 fn main() -> io::Result<()> {
-    Server::bind("127.0.0.1:8080")?.run(|_core| Chat)
+    let given = std::env::args().skip_while(|word| word != "--port").nth(1);
+    let port = given.map_or(Ok(9002), |port| port.parse::<u16>());
+    let port = port.map_err(|error| io::Error::other(format!("--port: {error}; such as 9002")))?;
+    let server = Server::bind(("127.0.0.1", port))?;
+    writeln!(io::stdout(), "open http://{}/ in two windows", server.local_addr())?;
+    server.run(|_core| Chat)
 }

@@ -84,7 +84,7 @@ pub(crate) fn instructions(job: &mut Job<'_>) -> Verdict {
 
 /// What the clients and Autobahn run against.
 pub(crate) fn build(job: &mut Job<'_>) -> Verdict {
-    let examples = ["--example", "echo", "--example", "autobahn_client"];
+    let examples = ["--example", "autobahn_client", "--example", "chat", "--example", "echo"];
     let cargo =
         job.site.cargo(&[&["build", "--release", "--bin", "stentor"], &examples[..]].concat());
     job.must(cargo, LIMIT).map(|_| ())

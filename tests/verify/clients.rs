@@ -63,6 +63,7 @@ fn against_our_server(job: &Job<'_>, mut command: Command) -> Command {
     command
         .current_dir(&job.site.root)
         .env("STENTOR_BIN", job.site.target.join("release/stentor"))
+        .env("STENTOR_CHAT", job.site.target.join("release/examples/chat"))
         .env("STENTOR_CLIENTS", install::clients_folder(job.site))
         .env("STENTOR_ARTEFACTS", &job.site.artefacts);
     command

@@ -1,13 +1,12 @@
 // A stentor of our own: its settings, its start, its end.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
 import { inProject, PusherSdk } from './packages.mjs';
-import { SOON, within } from './wait.mjs';
+import { Program } from './program.mjs';
 
 const BINARY = process.env.STENTOR_BIN ?? inProject('target/release/stentor');
 
@@ -64,43 +63,14 @@ export class Server {
     }
 
     async #run(port) {
-        this.output = '';
-        const words = [...this.arguments, '--port', String(port)];
-        this.child = spawn(BINARY, words, { cwd: this.folder, stdio: ['ignore', 'pipe', 'pipe'] });
-        this.killer = () => this.child.kill('SIGKILL');
-        process.on('exit', this.killer);
-        this.ended = new Promise((resolve) => this.child.on('close', (code, signal) => resolve({ code, signal })));
-        const note = (bytes) => {
-            this.output += bytes;
-        };
-        this.child.stdout.on('data', note);
-        this.child.stderr.on('data', note);
-        const [, found] = await this.#says(/\/\/127\.0\.0\.1:(\d+)/);
-        this.port = Number(found);
-    }
-
-    /** Waits until it has printed something like this. */
-    #says(pattern) {
-        return within(SOON, `the server to print ${pattern}`, new Promise((resolve, reject) => {
-            const look = () => {
-                const match = pattern.exec(this.output);
-                if (match) resolve(match);
-            };
-            this.child.stdout.on('data', look);
-            this.child.stderr.on('data', look);
-            this.child.on('error', reject);
-            this.ended.then(({ code }) => reject(new Error(`the server ended with ${code}:\n${this.output}`)));
-            look();
-        }));
+        this.program = new Program(BINARY, [...this.arguments, '--port', String(port)], this.folder);
+        this.port = await this.program.port();
     }
 
     /** Asks it politely; it must end by itself, in time, and with success. */
     async terminate() {
-        this.child.kill('SIGTERM');
-        const end = await within(SOON, 'the server to end after SIGTERM', this.ended);
-        process.off('exit', this.killer);
-        assert.deepEqual(end, { code: 0, signal: null }, this.output);
-        assert.doesNotMatch(this.output, /panicked/);
+        assert.deepEqual(await this.program.terminate(), { code: 0, signal: null }, this.program.output);
+        assert.doesNotMatch(this.program.output, /panicked/);
     }
 
     async stop() {
@@ -116,8 +86,8 @@ export class Server {
 
     /** The lines that it prints for a Laravel application's `.env`. */
     async environment() {
-        await this.#says(/^\s*REVERB_SCHEME=.*$/m);
-        const lines = [...this.output.matchAll(/^\s*(REVERB_[A-Z_]+)=(.*)$/gm)];
+        await this.program.says(/^\s*REVERB_SCHEME=.*$/m);
+        const lines = [...this.program.output.matchAll(/^\s*(REVERB_[A-Z_]+)=(.*)$/gm)];
         return Object.fromEntries(lines.map(([, name, value]) => [name, value]));
     }
 

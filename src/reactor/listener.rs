@@ -29,6 +29,9 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<StdListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    // Events are small and must not wait for each other. Whoever is accepted has this of the listener, without a system
+    // call of its own.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -94,11 +97,7 @@ impl Listener {
     pub(crate) fn accept(&mut self, now: Instant) -> Accepted {
         loop {
             match self.socket.accept() {
-                Ok((stream, _)) => {
-                    // Events are small and must not wait for each other. A socket that refuses this is gone already.
-                    let _ = stream.set_nodelay(true);
-                    return Accepted::Stream(stream);
-                }
+                Ok((stream, _)) => return Accepted::Stream(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     (self.is_ready, self.rests_until) = (false, None);
                     return Accepted::Nobody;
@@ -139,6 +138,16 @@ impl Drop for Listener {
 mod tests {
     use super::*;
     use crate::reactor::turn;
+
+    #[test]
+    fn whoever_is_accepted_need_not_be_told_that_events_do_not_wait() {
+        let poll = mio::Poll::new().unwrap();
+        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut listener = Listener::new(&socket, poll.registry(), Token(1)).unwrap();
+        let _client = std::net::TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+        let accepted = listener.accept(turn::now().instant);
+        assert!(matches!(accepted, Accepted::Stream(stream) if stream.nodelay().unwrap()));
+    }
 
     #[test]
     fn room_while_accepting_rests_is_a_deadline_that_has_come() {

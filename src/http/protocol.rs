@@ -247,14 +247,19 @@ impl Protocol {
         limits: &Limits,
     ) -> Result<Option<usize>, ProtocolError> {
         loop {
-            let scanned = progress.scanned;
             let head = self.buffer.get(self.start..).unwrap_or_default();
-            let Some(&byte) = head.get(scanned) else { return Ok(None) };
-            let before = head.get(..scanned).unwrap_or_default();
-            if scanned == 0 && byte == TLS_HANDSHAKE {
+            let (before, after) = head.split_at_checked(progress.scanned).unwrap_or_default();
+            let has_return = before.last() == Some(&b'\r');
+            let plain = if has_return { 0 } else { plain_bytes(after) };
+            if plain > 0 {
+                progress.scanned += plain;
+                check_head_bytes(progress, limits)?;
+                continue;
+            }
+            let Some(&byte) = after.first() else { return Ok(None) };
+            if before.is_empty() && byte == TLS_HANDSHAKE {
                 return Err(ProtocolError::Tls);
             }
-            let has_return = before.last() == Some(&b'\r');
             match byte {
                 b'\n' if before == b"\r" => {
                     progress.empty_lines += 1;
@@ -272,14 +277,7 @@ impl Protocol {
             }
             let is_end = byte == b'\n' && before.ends_with(b"\r\n\r");
             progress.scanned += 1;
-            if progress.scanned > limits.head_bytes {
-                let limit = limits.head_bytes;
-                return Err(if progress.line.is_some() {
-                    ProtocolError::HeadTooBig { limit }
-                } else {
-                    ProtocolError::RequestLineTooBig { limit }
-                });
-            }
+            check_head_bytes(progress, limits)?;
             if byte == b'\n' && progress.line.is_none() {
                 let line = head.get(..progress.scanned).unwrap_or_default();
                 progress.line = Some(Line::read(line)?);
@@ -309,6 +307,20 @@ impl Protocol {
         self.start = 0;
         self.owes_continue = false;
     }
+}
+
+fn check_head_bytes(progress: &Progress, limits: &Limits) -> Result<(), ProtocolError> {
+    let limit = limits.head_bytes;
+    match progress.line {
+        _ if progress.scanned <= limit => Ok(()),
+        Some(_) => Err(ProtocolError::HeadTooBig { limit }),
+        None => Err(ProtocolError::RequestLineTooBig { limit }),
+    }
+}
+
+/// How many bytes there are before the first control character.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    bytes.iter().position(u8::is_ascii_control).unwrap_or(bytes.len())
 }
 
 /// For any bytes: no panic, and any cut of them gives the same requests, the same answers and the same error. The first

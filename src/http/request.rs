@@ -204,9 +204,10 @@ impl Head {
         bytes: &'a [u8],
         name: &'n str,
     ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.fields(bytes)
-            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.fields
+            .iter()
+            .filter(move |field| field.name.bytes(bytes).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|field| field.value.bytes(bytes))
     }
 
     fn has_token(&self, bytes: &[u8], name: &str, token: &str) -> bool {
@@ -275,15 +276,15 @@ fn check_field_line(line: &[u8]) -> Result<(), ProtocolError> {
     if line.first().is_some_and(|&byte| byte == b' ' || byte == b'\t') {
         return Err(ProtocolError::HeaderFolded);
     }
-    let colon = line.iter().position(|&byte| byte == b':').ok_or(ProtocolError::HeaderInvalid)?;
-    let name = line.get(..colon).unwrap_or_default();
-    if name.last().is_some_and(|&byte| byte == b' ' || byte == b'\t') {
+    let name = line.iter().take_while(|&&byte| is_token_byte(byte)).count();
+    if name > 0 && line.get(name) == Some(&b':') {
+        return Ok(());
+    }
+    let before_colon = line.split(|&byte| byte == b':').next().unwrap_or_default();
+    if line.contains(&b':') && matches!(before_colon.last(), Some(b' ' | b'\t')) {
         return Err(ProtocolError::HeaderSpaceBeforeColon);
     }
-    if name.is_empty() || !name.iter().all(|&byte| is_token_byte(byte)) {
-        return Err(ProtocolError::HeaderInvalid);
-    }
-    Ok(())
+    Err(ProtocolError::HeaderInvalid)
 }
 
 /// The fields, as httparse reads them.

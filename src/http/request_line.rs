@@ -66,7 +66,9 @@ impl Line {
 
 /// RFC 9110 §5.6.2.
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    let is_mark =
+        matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+    byte.is_ascii_alphanumeric() || is_mark
 }
 
 /// A host and perhaps, behind a colon, a port; no user (RFC 9110 §4.2.4) and no empty host (§4.2.1).

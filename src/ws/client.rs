@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::deflate::{self, Agreement};
 use super::extensions;
-use super::handshake::{accept_key, is_field, is_token, is_websocket, tokens, values, write_field};
+use super::handshake::{accept_key, is_field, is_token, is_websocket, texts, tokens, write_field};
 
 /// The longest head of a response that is read, with the blank line that ends it.
 pub const MAX_RESPONSE_HEAD_BYTES: usize = 16 * 1024;
@@ -191,24 +191,27 @@ impl ClientHandshake {
         if status != 101 {
             return Err(ResponseError::Status { status });
         }
-        let fields = || fields.iter().copied();
-        if !tokens(fields(), "Upgrade").any(is_websocket) {
+        let values = |name| {
+            let of_name = fields.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name));
+            of_name.map(|(_, value)| *value)
+        };
+        if !tokens(values("Upgrade")).any(is_websocket) {
             return Err(ResponseError::Upgrade);
         }
-        if !tokens(fields(), "Connection").any(|token| token.eq_ignore_ascii_case("upgrade")) {
+        if !tokens(values("Connection")).any(|token| token.eq_ignore_ascii_case("upgrade")) {
             return Err(ResponseError::Connection);
         }
-        let mut accepts = values(fields(), "Sec-WebSocket-Accept");
+        let mut accepts = texts(values("Sec-WebSocket-Accept"));
         if accepts.next() != Some(&*self.accept_key) || accepts.next().is_some() {
             return Err(ResponseError::AcceptKey);
         }
-        let deflate = extensions::parse(values(fields(), "Sec-WebSocket-Extensions"))
+        let deflate = extensions::parse(texts(values("Sec-WebSocket-Extensions")))
             .and_then(|answer| deflate::check_answer(&answer))
             .map_err(|_| ResponseError::Extension)?;
         if deflate.is_some() && !self.offers_deflate {
             return Err(ResponseError::Extension);
         }
-        let mut chosen = values(fields(), "Sec-WebSocket-Protocol");
+        let mut chosen = texts(values("Sec-WebSocket-Protocol"));
         match (chosen.next(), chosen.next()) {
             (None, _) => Ok((None, deflate)),
             (Some(one), None) if self.offered.iter().any(|offered| offered == one) => {

@@ -42,7 +42,8 @@ const OWN_FIELDS: [&str; 7] = [
 
 /// Whether a request asks for a WebSocket at all (`Upgrade: websocket` among its tokens).
 pub fn is_upgrade(request: &Request<'_>) -> bool {
-    request.version() == Version::Http11 && tokens(request.headers(), "Upgrade").any(is_websocket)
+    request.version() == Version::Http11
+        && tokens(request.header_values("Upgrade")).any(is_websocket)
 }
 
 /// A request that may be upgraded.
@@ -58,37 +59,37 @@ pub struct Offer {
 impl Offer {
     /// Checks all of RFC 6455 §4.2.1 but `Host`: there is no [`Request`] of HTTP/1.1 without exactly one.
     pub fn read(request: &Request<'_>) -> Result<Self, HandshakeError> {
-        let fields = || request.headers();
+        let values = |name| texts(request.header_values(name));
+        let tokens = |name| tokens(request.header_values(name));
         if request.version() != Version::Http11 {
             return Err(HandshakeError::HttpVersion);
         }
         if request.method() != "GET" {
             return Err(HandshakeError::Method);
         }
-        if !tokens(fields(), "Upgrade").any(is_websocket) {
+        if !tokens("Upgrade").any(is_websocket) {
             return Err(HandshakeError::Upgrade);
         }
-        if !tokens(fields(), "Connection").any(|token| token.eq_ignore_ascii_case("upgrade")) {
+        if !tokens("Connection").any(|token| token.eq_ignore_ascii_case("upgrade")) {
             return Err(HandshakeError::Connection);
         }
         // Before the key: another version may well have another kind of key.
-        if !is_alone(values(fields(), "Sec-WebSocket-Version"), "13") {
+        if !is_alone(values("Sec-WebSocket-Version"), "13") {
             return Err(HandshakeError::Version);
         }
-        let mut keys = values(fields(), "Sec-WebSocket-Key");
+        let mut keys = values("Sec-WebSocket-Key");
         let (Some(key), None) = (keys.next(), keys.next()) else { return Err(HandshakeError::Key) };
         if !is_key(key) {
             return Err(HandshakeError::Key);
         }
-        let mut lines = values(fields(), "Sec-WebSocket-Protocol").peekable();
+        let mut lines = values("Sec-WebSocket-Protocol").peekable();
         let is_subprotocol_due = lines.peek().is_some();
-        let subprotocols: Vec<_> =
-            tokens(fields(), "Sec-WebSocket-Protocol").map(str::to_owned).collect();
+        let subprotocols: Vec<_> = tokens("Sec-WebSocket-Protocol").map(str::to_owned).collect();
         // RFC 6455 §4.3: the lists have an element at least.
         if is_subprotocol_due && subprotocols.is_empty() {
             return Err(HandshakeError::Subprotocol);
         }
-        let offers = extensions::parse(values(fields(), "Sec-WebSocket-Extensions"))
+        let offers = extensions::parse(values("Sec-WebSocket-Extensions"))
             .map_err(|_| HandshakeError::Extensions)?;
         Ok(Self {
             accept_key: accept_key(key),
@@ -250,24 +251,16 @@ pub(super) fn is_websocket(token: &str) -> bool {
     token.eq_ignore_ascii_case("websocket")
 }
 
-/// The trimmed values of all fields of that name; one that is not text counts as empty.
-pub(super) fn values<'a>(
-    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
-    name: &str,
-) -> impl Iterator<Item = &'a str> {
-    fields
-        .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
-        .map(|(_, value)| str::from_utf8(value).unwrap_or_default().trim_matches([' ', '\t']))
+/// Values of header fields as text, trimmed; one that is not text counts as empty.
+pub(super) fn texts<'a>(values: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a str> {
+    values.map(|value| str::from_utf8(value.trim_ascii()).unwrap_or_default())
 }
 
-/// All tokens of all fields of that name: a list may be spread over several (RFC 9110 §5.3).
-pub(super) fn tokens<'a>(
-    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
-    name: &str,
-) -> impl Iterator<Item = &'a str> {
-    values(fields, name)
+/// All tokens of all fields of one name: a list may be spread over several (RFC 9110 §5.3).
+pub(super) fn tokens<'a>(values: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a str> {
+    texts(values)
         .flat_map(|value| value.split(','))
-        .map(|token| token.trim_matches([' ', '\t']))
+        .map(|token| token.trim_ascii())
         .filter(|token| !token.is_empty())
 }
 

@@ -90,7 +90,7 @@ fn target(shared: &Shared) -> io::Result<Target> {
     let app = || App {
         id: shared.app_id.clone(),
         key: shared.key.clone(),
-        secret: shared.secret.clone(),
+        secret: shared.secret.as_str().into(),
     };
     match (&shared.pusher, &shared.plain) {
         (Some(url), _) => Target::parse(url, Some(app())),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::json;
 use stentor::pusher::message::{ServerMessage, write_subscribe};
-use stentor::pusher::signature::{Credentials, channel_signature, signed_query};
+use stentor::pusher::signature::{Credentials, Secret, channel_signature, signed_query};
 
 use super::clock;
 
@@ -24,7 +24,7 @@ pub(crate) struct Target {
 pub(crate) struct App {
     pub(crate) id: String,
     pub(crate) key: String,
-    pub(crate) secret: String,
+    pub(crate) secret: Secret,
 }
 
 impl Target {

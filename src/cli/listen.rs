@@ -86,7 +86,7 @@ pub(super) fn run(config: &Config, args: &ListenArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::Run(format!("cannot wait for signals: {error}")))?;
     let mut listener = Listener {
         key: of_app(&args.target.key, app.as_ref().map(|app| app.key.clone())),
-        secret: of_app(&args.target.secret, app.map(|app| app.secret)),
+        secret: of_app(&args.target.secret, app.map(|app| app.secret.to_string())),
         address,
         args,
         interrupt,

@@ -164,7 +164,7 @@ fn greeting(config: &Config, at: SocketAddr, cores: usize, room: &str) -> String
         let _ = writeln!(text, "To try it in the browser, open http://{at}/");
     }
     for app in config.apps() {
-        if app.secret == DEVELOPMENT_SECRET {
+        if &*app.secret == DEVELOPMENT_SECRET {
             let _ = write!(
                 text,
                 "\nFor the .env of your Laravel application:\n\n\
@@ -172,7 +172,7 @@ fn greeting(config: &Config, at: SocketAddr, cores: usize, room: &str) -> String
                  REVERB_HOST={}\nREVERB_PORT={}\nREVERB_SCHEME=http\n\n",
                 app.id,
                 app.key,
-                app.secret,
+                &*app.secret,
                 at.ip(),
                 at.port()
             );

@@ -64,14 +64,15 @@ pub(super) fn run(config: &Config, args: &TriggerArgs) -> Result<(), Failure> {
 /// The first app of the settings, with what the command line knows better.
 fn app(config: &Config, args: &TriggerArgs) -> App {
     let mut app = config.apps().into_iter().next().unwrap_or_else(|| App::new("", "", ""));
-    let replace = |part: &mut String, given: &Option<String>| {
-        if let Some(given) = given {
-            part.clone_from(given);
-        }
-    };
-    replace(&mut app.id, &args.app_id);
-    replace(&mut app.key, &args.target.key);
-    replace(&mut app.secret, &args.target.secret);
+    if let Some(id) = &args.app_id {
+        app.id.clone_from(id);
+    }
+    if let Some(key) = &args.target.key {
+        app.key.clone_from(key);
+    }
+    if let Some(secret) = &args.target.secret {
+        app.secret = secret.as_str().into();
+    }
     app
 }
 
@@ -144,7 +145,7 @@ mod tests {
         let address = Address::parse("http://localhost:8080/ws").unwrap();
         let app = App::new("3", "key", "secret");
         let (url, body) = request(&address, &app, args, 1_353_088_179);
-        let credentials = Credentials { key: "key", secret: "secret" };
+        let credentials = Credentials { key: "key", secret: &"secret".into() };
         let query =
             signed_query(credentials, "POST", "/apps/3/events", expected.as_bytes(), 1_353_088_179);
         assert_eq!(

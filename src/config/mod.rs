@@ -155,7 +155,7 @@ impl Config {
 
     /// Whether there is one app only and it is the well-known one, whose secret is no secret.
     pub fn is_development(&self) -> bool {
-        matches!(self.apps(), apps if apps.len() == 1 && apps.iter().all(|app| app.secret == DEVELOPMENT_SECRET))
+        matches!(self.apps(), apps if apps.len() == 1 && apps.iter().all(|app| &*app.secret == DEVELOPMENT_SECRET))
     }
 
     /// Whether the page at `/` is served. Who can open it can publish, so unless it is asked for it is there only
@@ -217,7 +217,7 @@ impl Config {
             targets.extend(settings.webhooks().iter().map(|webhook| hooks::Target {
                 app: app.id.clone(),
                 key: app.key.clone(),
-                secret: app.secret.clone(),
+                secret: app.secret.to_string(),
                 ..webhook.target.clone()
             }));
         }

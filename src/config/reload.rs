@@ -187,7 +187,7 @@ mod tests {
         );
         let (in_force, _) = before.reloaded(&after).unwrap();
         assert_eq!((in_force.port(), in_force.has_dashboard()), (before.port(), true));
-        assert_eq!(in_force.apps()[0].secret, "b");
+        assert_eq!(&*in_force.apps()[0].secret, "b");
     }
 
     #[test]

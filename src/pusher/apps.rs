@@ -20,6 +20,7 @@ use super::compat::{DuplicateSubscription, OverQuota, UserCountElsewhere, Vacant
 use super::error::ClientError;
 use super::origins::Origins;
 use super::presence::MemberLimits;
+use super::signature::Secret;
 use super::users::UserLimits;
 
 /// The bit of a connection's tag that says that it has signed in, or is on a channel that is signed. The rest is the
@@ -34,7 +35,7 @@ pub struct App {
     /// Its key, which clients connect with. Public.
     pub key: String,
     /// Its secret, which signs subscriptions and API requests.
-    pub secret: String,
+    pub secret: Secret,
     /// Whether it is served at all.
     pub enabled: bool,
     /// Whose pages may connect, by the host of their `Origin`.
@@ -108,7 +109,7 @@ pub struct App {
 
 impl App {
     /// An application with the default limits, which are those of `Compat::Reverb`.
-    pub fn new(id: impl Into<String>, key: impl Into<String>, secret: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<String>, key: impl Into<String>, secret: impl Into<Secret>) -> Self {
         Self {
             id: id.into(),
             key: key.into(),
@@ -386,7 +387,7 @@ fn check_all(apps: &[App]) -> Result<(), AppsError> {
 }
 
 fn check(app: &App) -> Result<(), AppsError> {
-    for (field, value) in [("id", &app.id), ("key", &app.key), ("secret", &app.secret)] {
+    for (field, value) in [("id", &*app.id), ("key", &app.key), ("secret", &app.secret)] {
         if value.is_empty() {
             return Err(AppsError::EmptyField { field, id: app.id.clone() });
         }
@@ -518,7 +519,7 @@ mod tests {
             let change = |apps: &mut Vec<App>| match field {
                 "id" => apps[1].id.clear(),
                 "key" => apps[1].key.clear(),
-                _ => apps[1].secret.clear(),
+                _ => apps[1].secret = "".into(),
             };
             let id = if field == "id" { "" } else { "2" };
             check(change, &AppsError::EmptyField { field, id: id.into() });
@@ -559,7 +560,7 @@ mod tests {
         changed.max_connections = Some(2);
         let after = before.successor(vec![App::new("3", "k3", "s3"), changed]).unwrap();
         assert_eq!((tag_of(&after, "k9"), tag_of(&after, "k2")), (Some(2), None));
-        assert_eq!(after.by_tag(2).unwrap().secret, "s9");
+        assert_eq!(&*after.by_tag(2).unwrap().secret, "s9");
         assert_eq!((tag_of(&after, "k3"), after.farewell(2)), (Some(3), None));
         // Both count one and the same, for cores that have not heard yet.
         assert!(after.admit(2) && !after.admit(2));

@@ -8,6 +8,7 @@
 //! What clients do depend on is the same under every word. `docs/reference/config.md` has the table of all three.
 
 use super::apps::App;
+use super::signature::Secret;
 
 /// An enumeration whose values are written as words in settings.
 macro_rules! words {
@@ -98,7 +99,7 @@ impl App {
         compat: Compat,
         id: impl Into<String>,
         key: impl Into<String>,
-        secret: impl Into<String>,
+        secret: impl Into<Secret>,
     ) -> Self {
         let app = Self::new(id, key, secret);
         match compat {

@@ -71,7 +71,7 @@ impl Scene {
 }
 
 fn query(time: u64) -> String {
-    let credentials = Credentials { key: "key", secret: "secret" };
+    let credentials = Credentials { key: "key", secret: &"secret".into() };
     signed_query(credentials, "POST", "/apps/1/events", BODY.as_bytes(), time)
 }
 
@@ -115,7 +115,7 @@ fn a_body_that_was_not_signed_is_unauthorised() {
 #[test]
 fn a_request_signed_with_another_secret_is_unauthorised() {
     let mut scene = Scene::new();
-    scene.backend.app.secret = "guessed".to_owned();
+    scene.backend.app.secret = "guessed".into();
     scene.check(Counter::ApiUnauthorized, 401, &["signature"], |backend| {
         backend.post_text("events", BODY)
     });

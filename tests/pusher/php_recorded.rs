@@ -10,10 +10,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use stentor::pusher::signature::{
-    Clock, Credentials, RequestError, SignedRequest, verify_channel, verify_user,
+    Clock, Credentials, RequestError, Secret, SignedRequest, verify_channel, verify_user,
 };
 
 use crate::backend::Backend;
@@ -21,7 +22,11 @@ use crate::client::{Client, event};
 use crate::server::Running;
 use crate::users::{check_ended, signed_in, user};
 
-const CREDENTIALS: Credentials<'_> = Credentials { key: "key", secret: "secret" };
+/// What the SDK signed with.
+fn credentials() -> Credentials<'static> {
+    static SECRET: LazyLock<Secret> = LazyLock::new(|| "secret".into());
+    Credentials { key: "key", secret: &SECRET }
+}
 
 /// The channels on which somebody is when the requests come.
 const CHANNELS: [&str; 4] = ["orders", "presence-room", "private-desk", "private-encrypted-desk"];
@@ -140,7 +145,11 @@ impl Recorded {
     fn verify_as(&self, target: &str, body: &[u8]) -> Result<(), RequestError> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let clock = Clock { unix_seconds: self.time(), tolerance_seconds: 0 };
-        SignedRequest { method: self.method(), path, query, body }.verify(CREDENTIALS, "/ws", clock)
+        SignedRequest { method: self.method(), path, query, body }.verify(
+            credentials(),
+            "/ws",
+            clock,
+        )
     }
 
     /// The events that its body publishes: channel, name, data.
@@ -286,7 +295,7 @@ fn recorded_requests_of_the_php_sdk_are_believed_at_their_time_alone() {
         let (path, query) = recorded.target().split_once('?').unwrap();
         let body = recorded.body().as_bytes();
         let request = SignedRequest { method: recorded.method(), path, query, body };
-        let refusal = request.verify(CREDENTIALS, "/ws", late);
+        let refusal = request.verify(credentials(), "/ws", late);
         assert!(matches!(refusal, Err(RequestError::Clocks { .. })), "recorded fixture {name}");
     }
 }
@@ -353,14 +362,14 @@ fn recorded_signatures_of_the_php_sdk_for_channels_and_users_are_believed() {
         let socket_id = one["socket_id"].as_str().unwrap();
         let check = |auth: &str, socket_id: &str| match one["channel"].as_str() {
             Some(channel) => verify_channel(
-                CREDENTIALS,
+                credentials(),
                 auth,
                 socket_id,
                 channel,
                 answer["channel_data"].as_str(),
             ),
             None => {
-                verify_user(CREDENTIALS, auth, socket_id, answer["user_data"].as_str().unwrap())
+                verify_user(credentials(), auth, socket_id, answer["user_data"].as_str().unwrap())
             }
         };
         assert_eq!(check(auth, socket_id), Ok(()), "recorded fixture {one}");

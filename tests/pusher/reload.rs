@@ -73,7 +73,7 @@ fn live_connections_of_an_app_that_stays_are_not_touched() {
                 assert_eq!(earlier.message()["event"], "pusher_internal:member_added");
             }
         }
-        let new = App { secret: "another".to_owned(), max_batch: 3, ..old.clone() };
+        let new = App { secret: "another".into(), max_batch: 3, ..old.clone() };
         server.reload(vec![App::new("9", "nine", "secret-9"), new.clone()]);
         await_in_force(&mut backends, &new);
         for (number, backend) in backends.iter_mut().enumerate() {
@@ -212,7 +212,7 @@ fn connections_and_quotas_are_counted_on_over_reloads() {
     let mut first = Client::join(&server, "small");
     let mut all = |server: &mut Running, room: u32, secret: &str| {
         let mut list = with_room(room, 10);
-        list[0].secret = secret.to_owned();
+        list[0].secret = secret.into();
         server.reload(list.clone());
         await_in_force(&mut backends, &list[0]);
     };
@@ -257,7 +257,7 @@ fn a_switch_holds_from_the_next_message_on() {
     let mut server = Running::start();
     let mut clients = Client::on_each_core(&server);
     let mut list = apps();
-    (list[0].client_events, list[0].secret) = (false, "new".to_owned());
+    (list[0].client_events, list[0].secret) = (false, "new".into());
     list[0].max_message_bytes = 200;
     let mut backends = Backend::on_each_core(&server);
     server.reload(list.clone());

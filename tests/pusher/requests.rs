@@ -13,7 +13,7 @@ const BODY: &str = r#"{"name":"n","channel":"news","data":"d"}"#;
 
 /// The head of a signed request up to its own fields.
 fn head() -> String {
-    let credentials = Credentials { key: "key", secret: "secret" };
+    let credentials = Credentials { key: "key", secret: &"secret".into() };
     let query =
         signed_query(credentials, "POST", "/apps/1/events", BODY.as_bytes(), unix_seconds());
     format!("POST /apps/1/events?{query} HTTP/1.1\r\nHost: a\r\n")
@@ -99,7 +99,7 @@ fn requests_in_one_write_are_answered_in_their_order() {
     let mut backend = Backend::new(&server);
     let counted = json!({"name": "n", "channel": "news", "data": "", "info": "subscription_count"});
     let counted = counted.to_string();
-    let credentials = Credentials { key: "key", secret: "secret" };
+    let credentials = Credentials { key: "key", secret: &"secret".into() };
     let query =
         signed_query(credentials, "POST", "/apps/1/events", counted.as_bytes(), unix_seconds());
     // The first must wait for another core, and the others for the first.

@@ -115,7 +115,7 @@ fn app_with(app: App, compat: Compat, settings: &[(&str, &str)]) -> App {
     let own = [
         ("id", app.id.as_str()),
         ("key", app.key.as_str()),
-        ("secret", app.secret.as_str()),
+        ("secret", &*app.secret),
         ("compat", compat.word()),
     ];
     let all = own.iter().chain(settings);

@@ -143,7 +143,7 @@ fn plan(
     clock: Clock,
 ) -> io::Result<Plan> {
     let app =
-        App { id: "1".to_owned(), key: "app-key".to_owned(), secret: "app-secret".to_owned() };
+        App { id: "1".to_owned(), key: "app-key".to_owned(), secret: "app-secret".into() };
     let is_interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&is_interrupted))?;
     let channels = match million.own_channel {

@@ -101,7 +101,7 @@ fn apps_are_shown_without_secrets_and_only_if_enabled() {
 #[test]
 fn a_publish_request_of_the_page_is_signed() {
     let response = ask(&SIGN).unwrap();
-    let credentials = Credentials { key: "key-1", secret: "secret-1" };
+    let credentials = Credentials { key: "key-1", secret: &"secret-1".into() };
     let query = signed_query(credentials, "POST", "/apps/1/events", b"{}", 1_353_088_179);
     assert_eq!((response.status, text(&response)), (200, format!("{{\"query\":\"{query}\"}}")));
 }

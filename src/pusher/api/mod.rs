@@ -292,7 +292,7 @@ mod tests {
     fn a_request_is_believed_with_and_without_the_prefix() {
         let body = "{}";
         let app = App::new("3", "key", "secret");
-        let credentials = Credentials { key: "key", secret: "secret" };
+        let credentials = Credentials { key: "key", secret: &"secret".into() };
         let clock = Clock { unix_seconds: NOW, tolerance_seconds: 600 };
         for (path, signed_path) in [
             ("/apps/3/events", "/apps/3/events"),
@@ -331,7 +331,7 @@ mod tests {
     fn a_disabled_app_is_refused_once_the_signature_holds() {
         let mut app = App::new("3", "key", "secret");
         app.enabled = false;
-        let credentials = Credentials { key: "key", secret: "secret" };
+        let credentials = Credentials { key: "key", secret: &"secret".into() };
         let clock = Clock { unix_seconds: NOW, tolerance_seconds: 600 };
         let query = signed_query(credentials, "GET", "/p", b"", NOW);
         let result = get(&format!("/p?{query}"), |request| check_signed(&app, request, "", clock));

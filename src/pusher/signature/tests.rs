@@ -1,27 +1,32 @@
 //! The vectors that SDKs and vendors agree on, and every tolerance that some SDK needs.
 
+use std::sync::LazyLock;
+
 use super::*;
 
-const APP: Credentials<'_> =
-    Credentials { key: "278d425bdf160c739803", secret: "7ad3773142a6692b25b8" };
 const SOCKET: &str = "1234.1234";
 const NOW: u64 = 1_353_088_179;
 const CLOCK: Clock = Clock { unix_seconds: NOW, tolerance_seconds: 600 };
 const EMPTY_MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
+fn app() -> Credentials<'static> {
+    static SECRET: LazyLock<Secret> = LazyLock::new(|| "7ad3773142a6692b25b8".into());
+    Credentials { key: "278d425bdf160c739803", secret: &SECRET }
+}
+
 /// A query signed over any text, as an SDK of any habits would.
 fn signed(text: &str, query: &str) -> String {
-    let signature = hex(&mac(APP.secret, &[text]).finalize().into_bytes());
+    let signature = hex(&mac_of(app().secret, text).finalize().into_bytes());
     format!("{query}&auth_signature={signature}")
 }
 
 fn auth() -> String {
-    format!("auth_key={}&auth_timestamp={NOW}&auth_version=1.0", APP.key)
+    format!("auth_key={}&auth_timestamp={NOW}&auth_version=1.0", app().key)
 }
 
 fn verify(method: &str, path: &str, query: &str, body: &str) -> Result<(), RequestError> {
     let request = SignedRequest { method, path, query, body: body.as_bytes() };
-    request.verify(APP, "/ws", CLOCK)
+    request.verify(app(), "/ws", CLOCK)
 }
 
 /// A GET of `/apps/3/channels`, soundly signed, once `change` was at its query.
@@ -54,9 +59,9 @@ fn channel_vectors() {
             "573f86f8d5959ba8070392e04ba3e4f28491b5a7e2c4298ccbb2291d336d2903",
         ),
     ] {
-        assert_eq!(channel_signature(APP.secret, SOCKET, channel, data), expected, "{channel}");
-        let auth = format!("{}:{expected}", APP.key);
-        assert_eq!(verify_channel(APP, &auth, SOCKET, channel, data), Ok(()));
+        assert_eq!(channel_signature(app().secret, SOCKET, channel, data), expected, "{channel}");
+        let auth = format!("{}:{expected}", app().key);
+        assert_eq!(verify_channel(app(), &auth, SOCKET, channel, data), Ok(()));
     }
 }
 
@@ -64,23 +69,23 @@ fn channel_vectors() {
 fn user_vector() {
     let data = r#"{"id":"12345"}"#;
     let expected = "4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba";
-    assert_eq!(user_signature(APP.secret, SOCKET, data), expected);
-    let auth = format!("{}:{expected}", APP.key);
-    assert_eq!(verify_user(APP, &auth, SOCKET, data), Ok(()));
-    assert_eq!(verify_user(APP, &auth, "1234.1235", data), Err(AuthError::Signature));
+    assert_eq!(user_signature(app().secret, SOCKET, data), expected);
+    let auth = format!("{}:{expected}", app().key);
+    assert_eq!(verify_user(app(), &auth, SOCKET, data), Ok(()));
+    assert_eq!(verify_user(app(), &auth, "1234.1235", data), Err(AuthError::Signature));
 }
 
 #[test]
 fn empty_channel_data_is_not_signed() {
-    let without = channel_signature(APP.secret, SOCKET, "private-a", None);
-    assert_eq!(channel_signature(APP.secret, SOCKET, "private-a", Some("")), without);
-    assert_ne!(channel_signature(APP.secret, SOCKET, "private-a", Some(" ")), without);
+    let without = channel_signature(app().secret, SOCKET, "private-a", None);
+    assert_eq!(channel_signature(app().secret, SOCKET, "private-a", Some("")), without);
+    assert_ne!(channel_signature(app().secret, SOCKET, "private-a", Some(" ")), without);
 }
 
 #[test]
 fn every_way_of_being_unauthorised_is_told_apart() {
-    let right = channel_signature(APP.secret, SOCKET, "private-a", None);
-    let key = APP.key;
+    let right = channel_signature(app().secret, SOCKET, "private-a", None);
+    let key = app().key;
     for (auth, expected) in [
         (String::new(), AuthError::Missing),
         (right.clone(), AuthError::Shape),
@@ -95,15 +100,19 @@ fn every_way_of_being_unauthorised_is_told_apart() {
         (format!("{}:{right}", key.to_uppercase()), AuthError::Key),
         (format!(":{right}"), AuthError::Key),
     ] {
-        assert_eq!(verify_channel(APP, &auth, SOCKET, "private-a", None), Err(expected), "{auth}");
+        assert_eq!(
+            verify_channel(app(), &auth, SOCKET, "private-a", None),
+            Err(expected),
+            "{auth}"
+        );
     }
     let auth = format!("{key}:{right}");
-    assert_eq!(verify_channel(APP, &auth, SOCKET, "private-b", None), Err(AuthError::Signature));
+    assert_eq!(verify_channel(app(), &auth, SOCKET, "private-b", None), Err(AuthError::Signature));
     assert_eq!(
-        verify_channel(APP, &auth, SOCKET, "private-a", Some("{}")),
+        verify_channel(app(), &auth, SOCKET, "private-a", Some("{}")),
         Err(AuthError::Signature)
     );
-    assert_eq!(verify_channel(APP, &auth, SOCKET, "private-a", None), Ok(()));
+    assert_eq!(verify_channel(app(), &auth, SOCKET, "private-a", None), Ok(()));
 }
 
 #[test]
@@ -111,12 +120,12 @@ fn channel_data_is_signed_as_it_was_received() {
     for data in [r#"{"user_id": "1"}"#, r#"{"user_id":"ü","u":"a\/b"}"#] {
         let auth = format!(
             "{}:{}",
-            APP.key,
-            channel_signature(APP.secret, SOCKET, "presence-a", Some(data))
+            app().key,
+            channel_signature(app().secret, SOCKET, "presence-a", Some(data))
         );
-        assert_eq!(verify_channel(APP, &auth, SOCKET, "presence-a", Some(data)), Ok(()));
+        assert_eq!(verify_channel(app(), &auth, SOCKET, "presence-a", Some(data)), Ok(()));
         let rewritten = data.replace(' ', "").replace("\\/", "/");
-        let result = verify_channel(APP, &auth, SOCKET, "presence-a", Some(&rewritten));
+        let result = verify_channel(app(), &auth, SOCKET, "presence-a", Some(&rewritten));
         assert_eq!(result, Err(AuthError::Signature));
     }
 }
@@ -124,7 +133,8 @@ fn channel_data_is_signed_as_it_was_received() {
 #[test]
 fn request_vectors() {
     let time = NOW.to_string();
-    let auth = [("auth_key", APP.key), ("auth_timestamp", time.as_str()), ("auth_version", "1.0")];
+    let auth =
+        [("auth_key", app().key), ("auth_timestamp", time.as_str()), ("auth_version", "1.0")];
     let md5 = ("body_md5", EMPTY_MD5);
     let filter = [("filter_by_prefix", "presence-"), ("info", "user_count")];
     for (method, path, more, expected) in [
@@ -155,14 +165,14 @@ fn request_vectors() {
     ] {
         // The order in which the parameters are sent does not matter.
         let query = [more, auth.to_vec()].concat();
-        assert_eq!(request_signature(APP.secret, method, path, &query), expected, "{path}");
+        assert_eq!(request_signature(app().secret, method, path, &query), expected, "{path}");
     }
 }
 
 #[test]
 fn a_query_signed_here_is_the_vector_and_is_believed() {
     let body = r#"{"name":"foo","channels":["project-3"],"data":"{\"some\":\"data\"}"}"#;
-    let query = signed_query(APP, "POST", "/apps/3/events", body.as_bytes(), NOW);
+    let query = signed_query(app(), "POST", "/apps/3/events", body.as_bytes(), NOW);
     assert_eq!(
         query,
         format!(
@@ -172,7 +182,7 @@ fn a_query_signed_here_is_the_vector_and_is_believed() {
         )
     );
     assert_eq!(verify("POST", "/apps/3/events", &query, body), Ok(()));
-    let query = signed_query(APP, "GET", "/apps/3/channels", b"", NOW);
+    let query = signed_query(app(), "GET", "/apps/3/channels", b"", NOW);
     assert!(!query.contains("body_md5"));
     assert_eq!(verify("GET", "/apps/3/channels", &query, ""), Ok(()));
 }
@@ -198,7 +208,7 @@ fn a_body_must_have_its_md5_in_the_signed_query() {
 
 #[test]
 fn a_body_that_was_changed_is_refused() {
-    let query = signed_query(APP, "POST", "/p", b"{}", NOW);
+    let query = signed_query(app(), "POST", "/p", b"{}", NOW);
     let expected = RequestError::BodyMd5 {
         sent: "99914b932bd37a50b983c5e7c90ae93b".into(),
         computed: hex(&Md5::digest(b"[]")),
@@ -209,7 +219,7 @@ fn a_body_that_was_changed_is_refused() {
 #[test]
 fn a_get_with_the_md5_of_nothing_is_accepted_and_its_md5_is_signed() {
     check_get(|query| format!("{query}&body_md5={EMPTY_MD5}"), Ok(()));
-    let unsigned = signed_query(APP, "GET", "/p", b"", NOW) + "&body_md5=" + EMPTY_MD5;
+    let unsigned = signed_query(app(), "GET", "/p", b"", NOW) + "&body_md5=" + EMPTY_MD5;
     assert!(matches!(verify("GET", "/p", &unsigned, ""), Err(RequestError::Signature { .. })));
 }
 
@@ -239,9 +249,9 @@ fn paths_are_tried_raw_and_decoded_with_and_without_the_prefix() {
 
 #[test]
 fn a_path_that_only_begins_like_the_prefix_keeps_it() {
-    let query = signed_query(APP, "GET", "/wsx/apps", b"", NOW);
+    let query = signed_query(app(), "GET", "/wsx/apps", b"", NOW);
     assert_eq!(verify("GET", "/wsx/apps", &query, ""), Ok(()));
-    let query = signed_query(APP, "GET", "x/apps", b"", NOW);
+    let query = signed_query(app(), "GET", "x/apps", b"", NOW);
     assert!(verify("GET", "/wsx/apps", &query, "").is_err());
 }
 
@@ -286,7 +296,7 @@ fn names_are_signed_in_lower_case() {
 
 #[test]
 fn the_key_must_be_that_of_the_app() {
-    let change = |query: String| query.replace(APP.key, "other");
+    let change = |query: String| query.replace(app().key, "other");
     check_get(change, Err(RequestError::Key { got: "other".into() }));
 }
 
@@ -347,14 +357,14 @@ fn a_signature_that_does_not_match_tells_what_was_signed() {
 
 #[test]
 fn a_request_signed_for_another_method_is_refused() {
-    let query = signed_query(APP, "GET", "/p", b"", NOW);
+    let query = signed_query(app(), "GET", "/p", b"", NOW);
     assert!(verify("POST", "/p", &query, "").is_err());
 }
 
 proptest::proptest! {
     #[test]
     fn what_is_signed_here_is_believed_and_rubbish_is_not(path in "/[ -~]*", query in ".*", body in ".*", key in ".+") {
-        let credentials = Credentials { key: &key, secret: "s" };
+        let credentials = Credentials { key: &key, secret: &"s".into() };
         let signed = signed_query(credentials, "POST", &path, body.as_bytes(), NOW);
         let request = SignedRequest { method: "POST", path: &path, query: &signed, body: body.as_bytes() };
         assert_eq!(request.verify(credentials, "", CLOCK), Ok(()));
@@ -371,32 +381,32 @@ fn nothing_is_allocated_to_check_what_a_client_signed() {
     let socket = crate::SocketId { conn: crate::ConnId::new(1, 7, 3), entropy: 4_000_000_000 };
     let data = r#"{"user_id":"7"}"#;
     let name = socket.to_string();
-    let signature = channel_signature(APP.secret, &name, "presence-a", Some(data));
-    let right = format!("{}:{signature}", APP.key);
-    let wrong = format!("{}:{}", APP.key, "0".repeat(64));
+    let signature = channel_signature(app().secret, &name, "presence-a", Some(data));
+    let right = format!("{}:{signature}", app().key);
+    let wrong = format!("{}:{}", app().key, "0".repeat(64));
     for (auth, expected) in
         [(right, Ok(())), (wrong, Err(AuthError::Signature)), ("x:1".into(), Err(AuthError::Key))]
     {
         let verify = || {
-            assert_eq!(verify_channel(APP, &auth, socket, "presence-a", Some(data)), expected);
+            assert_eq!(verify_channel(app(), &auth, socket, "presence-a", Some(data)), expected);
         };
         check_allocations(&auth, verify, 0);
     }
-    let right = format!("{}:{}", APP.key, user_signature(APP.secret, &name, data));
-    check_allocations("a user", || assert_eq!(verify_user(APP, &right, socket, data), Ok(())), 0);
+    let right = format!("{}:{}", app().key, user_signature(app().secret, &name, data));
+    check_allocations("a user", || assert_eq!(verify_user(app(), &right, socket, data), Ok(())), 0);
 }
 
 #[test]
 fn the_hmac_of_a_request_allocates_nothing_and_the_check_three_lists() {
     let body = br#"{"name":"n","channel":"c","data":"d"}"#;
-    let query = signed_query(APP, "POST", "/apps/1/events", body, NOW);
+    let query = signed_query(app(), "POST", "/apps/1/events", body, NOW);
     let request = SignedRequest { method: "POST", path: "/apps/1/events", query: &query, body };
     let parameters = Parameters::read(&query, Spelling::Form);
     let pairs = signed_pairs(parameters.pairs());
     let text = RequestText { method: request.method, path: request.path, pairs: &pairs };
     let digest = unhex(parameters.find("auth_signature").unwrap()).unwrap();
-    let verify = || assert!(mac_of(APP.secret, text).verify_slice(&digest).is_ok());
+    let verify = || assert!(mac_of(app().secret, text).verify_slice(&digest).is_ok());
     check_allocations("the HMAC", verify, 0);
     // The parameters, the same in order, the spellings of the path.
-    check_allocations("all", || assert_eq!(request.verify(APP, "", CLOCK), Ok(())), 3);
+    check_allocations("all", || assert_eq!(request.verify(app(), "", CLOCK), Ok(())), 3);
 }

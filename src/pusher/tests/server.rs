@@ -11,8 +11,6 @@ use crate::reactor::simulation::{Client, Simulation};
 use crate::ws::{self, Event, Input, Reply};
 use crate::{CloseCode, MessageKind};
 
-pub(super) const CREDENTIALS: Credentials<'_> = Credentials { key: "key", secret: "secret" };
-
 const UPGRADE: &[u8] =
     b"GET /app/key?protocol=7 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
@@ -88,7 +86,8 @@ impl Server {
         let mut pairs: Vec<(&str, &str)> =
             query.split('&').filter_map(|pair| pair.split_once('=')).collect();
         let signed = if pairs.is_empty() {
-            signed_query(CREDENTIALS, method, path, body.as_bytes(), self.unix_seconds)
+            let credentials = Credentials { key: "key", secret: &"secret".into() };
+            signed_query(credentials, method, path, body.as_bytes(), self.unix_seconds)
         } else {
             let time = self.unix_seconds.to_string();
             pairs.extend([("auth_key", "key"), ("auth_timestamp", &time), ("auth_version", "1.0")]);

@@ -79,7 +79,6 @@ impl App {
         self.incoming = incoming;
         Reloader {
             config: config.clone(),
-            message_bytes: config.engine_options().ws.message_bytes,
             apps,
             is_page_served: Arc::clone(&self.dashboard.is_served),
             reviewer: self.server.reviewer(),
@@ -112,40 +111,24 @@ impl App {
 pub struct Reloader {
     /// In force.
     config: Config,
-    /// What the engine was started with: the length of a message that no app can go beyond.
-    message_bytes: usize,
     apps: Reload,
     is_page_served: Arc<AtomicBool>,
     reviewer: Reviewer,
     webhooks: Webhooks,
 }
 
-/// What a reload has done.
-#[derive(Debug)]
-pub struct Reloaded {
-    /// What is not as it was.
-    pub changes: Changes,
-    /// Apps that allow longer messages than the engine was started for, which it goes on to refuse.
-    pub too_long: Vec<String>,
-    /// The length of a message that the engine was started for, in bytes.
-    pub message_bytes: usize,
-}
-
 impl Reloader {
-    /// Puts the apps of these settings in force, and keeps what only a restart can change.
+    /// Puts the apps of these settings in force, and keeps what only a restart can change. Tells what is not as it was.
     ///
     /// # Errors
     ///
     /// What is wrong with them; then nothing has changed.
-    pub fn reload(&mut self, fresh: &Config) -> Result<Reloaded, ReloadError> {
+    pub fn reload(&mut self, fresh: &Config) -> Result<Changes, ReloadError> {
         let (config, changes) = self.config.reloaded(fresh).map_err(ReloadError::Settings)?;
         self.apps.replace(config.apps()).map_err(ReloadError::Apps)?;
         self.config = config;
         self.put_in_force();
-        let limit = self.message_bytes;
-        let is_too_long = |app: &&pusher::App| app.max_message_bytes > limit;
-        let too_long = self.apps.apps().iter().filter(is_too_long).map(|app| app.id.clone());
-        Ok(Reloaded { changes, too_long: too_long.collect(), message_bytes: limit })
+        Ok(changes)
     }
 
     /// All rooms that know something of the apps are told here. The cores last: what their connections are told may

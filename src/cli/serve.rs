@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
 use super::{Failure, say, tell};
-use crate::app::{App, Reloaded, Reloader, StartError};
+use crate::app::{App, Reloader, StartError};
 use crate::config::{Config, DEVELOPMENT_SECRET, Sources};
 use crate::server::Stopper;
 
@@ -196,27 +196,18 @@ fn count_notes(config: &Config) {
 fn reload(reloader: &mut Reloader, sources: &Sources) {
     let result = Config::load(sources).map_err(|errors| errors.to_string());
     let result = result.and_then(|fresh| {
-        let reloaded = reloader.reload(&fresh).map_err(|error| error.to_string())?;
-        Ok((fresh, reloaded))
+        let changes = reloader.reload(&fresh).map_err(|error| error.to_string())?;
+        Ok((fresh, changes))
     });
     match result {
-        Ok((fresh, reloaded)) => {
+        Ok((fresh, changes)) => {
             count_notes(&fresh);
-            tell_reloaded(&reloaded);
+            tracing::info!("reloaded: {changes}");
         }
         Err(errors) => {
             errors.lines().for_each(|error| tracing::error!("not reloaded: {error}"));
             tracing::error!("the settings stay as they were; `stentor check` shows what is wrong");
         }
-    }
-}
-
-fn tell_reloaded(Reloaded { changes, too_long, message_bytes }: &Reloaded) {
-    tracing::info!("reloaded: {changes}");
-    for id in too_long {
-        tracing::warn!(
-            "app {id} allows messages longer than {message_bytes} bytes, which until a restart none may be"
-        );
     }
 }
 

@@ -233,8 +233,7 @@ impl Config {
         self.server.switch("limits.compression")?.then_some(compression)
     }
 
-    /// What the engine is told. A message may be as long as the app that allows the longest says, and a connection on as
-    /// many channels.
+    /// What the engine is told. A connection may be on as many channels as the app that allows the most says.
     pub fn engine_options(&self) -> Options {
         let size = |name: &str| self.server.size(name);
         let seconds =
@@ -243,7 +242,6 @@ impl Config {
             .server
             .number("limits.slow_consumer_code")
             .and_then(|code| u16::try_from(code).ok());
-        let message_bytes = self.apps.iter().map(|app| app.size("apps.max_message_bytes")).max();
         let subscriptions = self.apps().iter().map(App::most_topics).max();
         Options {
             cores: size("server.cores"),
@@ -254,7 +252,8 @@ impl Config {
                 headers: size("limits.headers"),
                 body_bytes: size("limits.body_bytes"),
             },
-            ws: ws::Limits { message_bytes: message_bytes.unwrap_or_default() },
+            // Of whom no app is asked: those who were refused, until they are gone.
+            ws: Options::default().ws,
             compression: self.compression(),
             request_deadline: seconds("limits.request_deadline"),
             keep_alive: seconds("limits.keep_alive"),

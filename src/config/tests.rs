@@ -77,7 +77,6 @@ fn the_defaults_are_the_engines_own() {
     let ours = Directory::with(&[]).load(&[], &[]).unwrap().engine_options();
     let engine = Options::default();
     let expected = Options {
-        ws: ws::Limits { message_bytes: 10_000 },
         slow_consumer_code: CloseCode(4100),
         subscriptions: 1_000 + 1 + 100,
         own_descriptor_tables: descriptors::is_possible(),
@@ -157,7 +156,7 @@ fn a_laravel_dotenv_is_enough() {
     };
     assert_eq!(config.apps(), [expected]);
     let options = config.engine_options();
-    assert_eq!((options.ws.message_bytes, options.http.body_bytes), (20_000, 30_000));
+    assert_eq!(options.http.body_bytes, 30_000);
     assert_eq!(config.notes().len(), 4, "{:?}", config.notes());
     assert!(!config.has_dashboard());
 }
@@ -218,13 +217,6 @@ fn apps_of_the_file_take_the_place_of_the_dotenvs() {
     let config =
         Directory::with(&[(".env", dotenv), ("stentor.toml", TWO)]).load(&[], &[]).unwrap();
     assert_eq!(config.apps(), [App::new("1", "k", "s"), App::new("2", "l", "t")]);
-}
-
-#[test]
-fn messages_may_be_as_long_as_the_most_generous_app_says() {
-    let file = TWO.replace("key = \"l\"", "key = \"l\"\nmax_message_bytes = 70000");
-    let config = Directory::with(&[("stentor.toml", &file)]).load(&[], &[]).unwrap();
-    assert_eq!(config.engine_options().ws.message_bytes, 70_000);
 }
 
 #[test]

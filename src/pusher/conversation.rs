@@ -151,10 +151,6 @@ impl Handler<Directory> for Pusher {
 
     fn on_message(&mut self, conn: &mut Conn<'_, Directory>, message: Message<'_>) {
         let Some(app) = self.apps.by_tag(conn.tag()) else { return };
-        if message.bytes().len() > app.max_message_bytes {
-            self.desk.answer_error(conn, &ClientError::MessageTooBig, None);
-            return conn.close(CloseCode::MESSAGE_TOO_BIG, &ClientError::MessageTooBig.to_string());
-        }
         if let Some(rate) = app.message_rate()
             && !self.clients.may_speak(conn.id(), conn.now(), rate)
         {
@@ -268,6 +264,10 @@ impl Handler<Directory> for Pusher {
 
     fn patience(&self, tag: u32) -> Option<Patience> {
         self.apps.by_tag(tag).map(patience)
+    }
+
+    fn message_bytes(&self, tag: u32) -> Option<usize> {
+        self.apps.by_tag(tag).map(|app| app.max_message_bytes)
     }
 
     fn outbox_bytes(&self, tag: u32) -> Option<usize> {

@@ -324,7 +324,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     // ── WebSocket ──
 
     fn serve_ws(&mut self, conn: ConnId, bytes: &mut [u8]) {
-        let options = self.core.options.clone();
+        let limits = self.message_limits(conn);
         let mut input = Input { bytes };
         let mut is_new = false;
         loop {
@@ -336,7 +336,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             scratch.clear();
             let mut reply = Reply { bytes: scratch, masking_key: [0; 4] };
             let inflater = &mut self.inflater;
-            let event = slot.ws.receive_with(inflater, &mut input, &options.ws, &mut reply);
+            let event = slot.ws.receive_with(inflater, &mut input, &limits, &mut reply);
             // A control frame between two fragments ends nothing.
             is_new |= !slot.ws.is_mid_message();
             match event {
@@ -355,6 +355,17 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                 Err(error) => return self.fail_ws(conn, error, was_open),
             }
         }
+    }
+
+    fn message_limits(&mut self, conn: ConnId) -> ws::Limits {
+        let mut bytes = None;
+        if let Some(tag) = self.core.slot(conn).map(|slot| slot.tag) {
+            self.call_only(conn, None, |handler, _| bytes = handler.message_bytes(tag));
+        }
+        bytes.map_or_else(
+            || self.core.options.ws.clone(),
+            |message_bytes| ws::Limits { message_bytes },
+        )
     }
 
     fn append_scratch(&mut self, conn: ConnId) {

@@ -63,6 +63,12 @@ pub trait Handler<D: Directory = ()>: 'static {
         None
     }
 
+    /// How long a message of a WebSocket may be, in bytes, by its tag. `None`: as the options say. Asked before what was read
+    /// is looked at; a longer message is refused by its header, before a byte of it is kept.
+    fn message_bytes(&self, _tag: u32) -> Option<usize> {
+        None
+    }
+
     /// What may wait for a WebSocket that reads slowly, in bytes, by its tag. `None`: as the options say. Asked only
     /// when a socket did not take all that was sent.
     fn outbox_bytes(&self, _tag: u32) -> Option<usize> {

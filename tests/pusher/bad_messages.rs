@@ -187,25 +187,33 @@ fn check_limit(scene: &mut Scene) {
 
 #[test]
 fn a_message_past_the_limit_of_the_app_closes_with_1009() {
-    let mut scene = Scene::new();
-    check_limit(&mut scene);
-    assert_eq!(scene.server.count(Counter::WsErrors), 0);
-    scene.check_bystander();
-}
-
-#[test]
-fn a_message_past_the_limit_of_the_engine_closes_with_1009() {
-    let mut scene = Scene::with(|setup| setup.engine.ws.message_bytes = LIMIT);
+    // What another app, or the engine, would allow is nothing to this one.
+    let mut scene = Scene::with(|setup| {
+        (setup.apps[1].max_message_bytes, setup.engine.ws.message_bytes) = (10 * LIMIT, 10 * LIMIT);
+    });
+    let mut other = Client::join(&scene.server, "other");
+    other.say(&ping_of(10 * LIMIT));
+    assert_eq!(other.message(), json!({"event": "pusher:pong", "data": {}}));
     check_limit(&mut scene);
     assert_eq!(scene.server.count(Counter::WsErrors), 1);
     scene.check_bystander();
 }
 
 #[test]
+fn a_message_as_long_as_its_app_allows_is_none_of_the_engines_business() {
+    let mut scene = Scene::with(|setup| setup.engine.ws.message_bytes = 100);
+    check_limit(&mut scene);
+}
+
+#[test]
 fn a_frame_that_announces_too_much_is_refused_before_it_has_come() {
-    // The longest that RFC 6455 §5.2 lets a frame be, and one bit more.
-    for (length, code) in [(u64::MAX >> 1, 1009), (1 << 63, 1002)] {
-        let mut scene = Scene::new();
+    // One byte more than the app allows, as many as another one does, the longest that RFC 6455 §5.2 lets a frame be, and one
+    // bit more.
+    for (length, code) in [(70_000, 1009), (100_000, 1009), (u64::MAX >> 1, 1009), (1 << 63, 1002)]
+    {
+        let mut scene = Scene::with(|setup| {
+            (setup.apps[0].max_message_bytes, setup.apps[1].max_message_bytes) = (69_999, 100_000);
+        });
         let mut head = vec![0x81, 0xff];
         head.extend_from_slice(&length.to_be_bytes());
         head.extend_from_slice(&[0; 4]);

@@ -270,4 +270,12 @@ fn a_switch_holds_from_the_next_message_on() {
         client.check_error(4200);
         assert!(matches!(client.next(), Heard::Close(1009, _)));
     }
+    // More than any app allowed at the start.
+    (list[0].max_message_bytes, list[0].secret) = (2 * 1024 * 1024, "newer".into());
+    server.reload(list.clone());
+    await_in_force(&mut backends, &list[0]);
+    for mut client in Client::on_each_core(&server) {
+        client.say(&format!(r#"{{"event":"x","data":"{}"}}"#, "x".repeat(1024 * 1024)));
+        client.check_alive();
+    }
 }

@@ -142,8 +142,7 @@ fn plan(
     address: SocketAddr,
     clock: Clock,
 ) -> io::Result<Plan> {
-    let app =
-        App { id: "1".to_owned(), key: "app-key".to_owned(), secret: "app-secret".into() };
+    let app = App { id: "1".to_owned(), key: "app-key".to_owned(), secret: "app-secret".into() };
     let is_interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&is_interrupted))?;
     let channels = match million.own_channel {

@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool as Unordered;
 #[cfg(not(all(test, loom)))]
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -119,6 +120,8 @@ struct Door {
     /// True from the first ring until the core clears it: rings in between cost one read.
     is_ringing: AtomicBool,
     bytes: AtomicUsize,
+    /// Nobody reads any more: what is under way here is under way to nobody. Orders nothing, so the model need not see it.
+    is_ended: Unordered,
     waker: Box<dyn Wake>,
 }
 
@@ -146,8 +149,12 @@ impl fmt::Debug for Doors {
 
 impl Doors {
     pub(crate) fn new(wakers: Vec<Box<dyn Wake>>) -> Self {
-        let door =
-            |waker| Door { is_ringing: AtomicBool::new(false), bytes: AtomicUsize::new(0), waker };
+        let door = |waker| Door {
+            is_ringing: AtomicBool::new(false),
+            bytes: AtomicUsize::new(0),
+            is_ended: Unordered::new(false),
+            waker,
+        };
         Self { doors: wakers.into_iter().map(door).collect(), hash: RandomState::new() }
     }
 
@@ -162,9 +169,10 @@ impl Doors {
         usize::try_from(self.hash.hash_one(topic) % cores).unwrap_or(0)
     }
 
-    /// The most bytes that are under way to any one core.
+    /// The most bytes that are under way to any one core that has not ended.
     pub(crate) fn most_bytes(&self) -> usize {
-        self.doors.iter().map(|door| door.bytes.load(Ordering::Relaxed)).max().unwrap_or(0)
+        let open = self.doors.iter().filter(|door| !door.is_ended.load(Ordering::Relaxed));
+        open.map(|door| door.bytes.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 
     /// Before draining; false if nobody has rung since the last time: then there is nothing that must be drained now. A post
@@ -327,6 +335,14 @@ impl<D: Directory> Mailbox<D> {
     /// Whether none waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.receiver.is_empty()
+    }
+}
+
+/// Its core has ended. That it has is told of the whole door, and no bytes are given back one by one: a post that is sent
+/// while the mailbox is drained for the last time would still be counted by its sender, and read by nobody.
+impl<D: Directory> Drop for Mailbox<D> {
+    fn drop(&mut self) {
+        self.doors.doors[self.core].is_ended.store(true, Ordering::Relaxed);
     }
 }
 
@@ -505,6 +521,23 @@ mod tests {
         assert_eq!(doors.most_bytes(), 3 * bytes);
         assert!(cores[1].0.next().is_some());
         assert_eq!(doors.most_bytes(), 2 * bytes);
+    }
+
+    #[test]
+    fn nothing_is_under_way_to_a_core_that_has_ended() {
+        let (mut cores, doors, _) = two_cores(2);
+        let frame = Prepared::new(MessageKind::Text, b"hello");
+        let bytes = frame.frame().len();
+        // Two lie in the mailbox, and one waits with its sender.
+        (0..3).for_each(|_| cores[0].1.post(1, event(&frame)));
+        assert_eq!(doors.most_bytes(), 3 * bytes);
+        drop(cores.pop());
+        assert_eq!(doors.most_bytes(), 0);
+        assert!(!cores[0].1.wake_others(), "nobody will make room for what waits");
+        cores[0].1.post(1, event(&frame));
+        assert_eq!(doors.most_bytes(), 0);
+        cores[0].1.post(0, event(&frame));
+        assert_eq!(doors.most_bytes(), bytes, "the other core is there, and counts");
     }
 
     #[test]

@@ -177,6 +177,26 @@ fn bytes_under_way_never_pass_what_was_sent_and_end_at_none() {
 }
 
 #[test]
+fn a_core_that_ends_leaves_nothing_under_way() {
+    check(Some(3), || {
+        let Site { doors, mailbox, mut senders, boxes, .. } = site(1, 1);
+        let mut sender = senders.remove(0);
+        let sending = thread::spawn(move || {
+            sender.post(HOME, Post::Publish(event()));
+            sender.post(HOME, Post::Publish(event()));
+        });
+        let writing = thread::spawn(move || {
+            boxes.post(HOME, event());
+        });
+        mailbox.next();
+        drop(mailbox);
+        sending.join().unwrap();
+        writing.join().unwrap();
+        assert_eq!(doors.most_bytes(), 0);
+    });
+}
+
+#[test]
 fn letters_and_posts_wake_one_core_together() {
     check(Some(3), || {
         let mut site = site(1, 2);

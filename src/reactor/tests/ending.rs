@@ -317,6 +317,38 @@ fn who_never_answers_holds_the_end_up_no_longer_than_the_deadline() {
     assert!(simulation.is_done() && !silent.client.is_dropped());
 }
 
+/// The posts that found no room were once counted for ever, and so core 0 read nobody any more.
+#[test]
+fn what_was_meant_for_a_core_that_has_ended_holds_nobody_up() {
+    let options = Options { mailbox_posts: 1, in_flight_bytes: 1_000, ..unhurried(2) };
+    let (mut simulation, _) = obedient(options);
+    let mut speaker = Ws::open(&mut simulation, 0, 1);
+    let away = topic_at(&simulation, 1);
+    for _ in 0..3 {
+        speaker.say(&format!("pub {away} {}", "x".repeat(250)));
+    }
+    simulation.turn(0);
+    assert!(simulation.census().bytes_under_way > 500);
+    // Core 0 sleeps until core 1 has come to its end.
+    simulation.stop();
+    simulation.turn(1);
+    simulation.advance(Duration::from_millis(1_500));
+    simulation.turn(1);
+    simulation.end_done();
+    simulation.settle();
+    assert_eq!(simulation.census().bytes_under_way, 0);
+    simulation.advance(Duration::from_millis(100));
+    simulation.settle();
+    assert_eq!(speaker.heard(), ["<close Some(1001)>"]);
+    simulation.settle();
+    assert!(speaker.client.is_finished(), "its answer was read");
+    speaker.client.finish();
+    simulation.settle();
+    simulation.advance(Duration::from_millis(200));
+    simulation.settle();
+    assert!(simulation.end_done());
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let (mut simulation, _) = obedient(cores(1));

@@ -5,4 +5,6 @@
 #[path = "../../tests/simulation/world/mod.rs"]
 mod world;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| world::fuzz_shard(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    world::fuzz_shard(data);
+});

@@ -199,6 +199,10 @@ impl Rounds {
         self.order.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// Whether so much waits that it should be sent before more comes.
     pub(crate) fn is_heavy(&self) -> bool {
         self.bytes > Self::MOST_BYTES

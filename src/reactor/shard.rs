@@ -150,6 +150,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         census.deadlines += core.timers.len();
         census.mailboxes += usize::from(has_mail);
         census.crowded += usize::from(core.outgoing.is_waiting());
+        census.rounds += core.rounds.len();
         census.unflushed += usize::from(!core.chains.is_empty());
         let open = core.slots.iter().filter(|(_, slot)| slot.phase == Phase::Ws);
         let outboxes = open.filter_map(|(_, slot)| core.sides.get(slot.side as usize));

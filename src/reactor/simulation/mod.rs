@@ -102,6 +102,8 @@ pub struct Census {
     pub crowded: usize,
     /// The most bytes of events under way to any one core.
     pub bytes_under_way: usize,
+    /// Topics whose events are on their way round, counted once for each core.
+    pub rounds: usize,
     /// Cores that have something to write and did not get to it.
     pub unflushed: usize,
     /// What the largest outbox of an open WebSocket keeps alive.

@@ -16,6 +16,13 @@ use super::line::Line;
 
 const MASK: [u8; 4] = [7, 77, 177, 27];
 
+/// A compressed message of one block without compression (RFC 7692 §7.2.3.3), as short as what guests say.
+fn stored(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).unwrap();
+    let head = [&[0][..], &length.to_le_bytes(), &(!length).to_le_bytes()].concat();
+    [&head, text.as_bytes(), &[0]].concat()
+}
+
 /// The status for a request that did not come in time.
 const LATE: u16 = 408;
 
@@ -64,11 +71,20 @@ const BAD: [(&[u8], u16); 8] = [
     (&[0x81, 0x01, b'x'], 1002),
     (&[0x83, 0x80, 1, 2, 3, 4], 1002),
     (&[0x80, 0x80, 1, 2, 3, 4], 1002),
-    (&[0xc1, 0x80, 1, 2, 3, 4], 1002),
+    (&[0xa1, 0x80, 1, 2, 3, 4], 1002),
     (&[0x89, 0xfe, 0, 126, 1, 2, 3, 4], 1002),
     (&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007),
     (&[0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4], 1009),
 ];
+
+/// How one guest differs from another.
+#[derive(Clone, Copy)]
+pub(crate) struct Manners {
+    /// It does not answer pings.
+    pub(crate) is_mute: bool,
+    /// It takes compressed messages.
+    pub(crate) deflates: bool,
+}
 
 /// A WebSocket guest.
 pub(crate) struct Guest {
@@ -83,8 +99,10 @@ pub(crate) struct Guest {
     serial: usize,
     /// Read behind the server's close frame, and not whole.
     behind: Vec<u8>,
-    /// It does not answer pings.
-    is_mute: bool,
+    manners: Manners,
+    inflater: ws::Inflater,
+    /// The frame that is read, or was read last, is compressed.
+    is_inflating: bool,
     /// It has said good-bye, or asked to be closed.
     pub(crate) is_leaving: bool,
     /// It broke the rules, and shall be closed with this.
@@ -92,14 +110,14 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(id: GuestId, book: Book, is_mute: bool, line: &mut Line) -> Self {
+    pub(crate) fn new(id: GuestId, book: Book, manners: Manners, line: &mut Line) -> Self {
         let path = format!("/{id}");
         let request = ClientRequest {
             host: "hall",
             path_and_query: &path,
             key: [7; 16],
             subprotocols: &[],
-            offers_deflate: false,
+            offers_deflate: manners.deflates,
             headers: &[],
         };
         let mut bytes = Vec::new();
@@ -116,7 +134,9 @@ impl Guest {
             on: std::array::from_fn(|_| on()),
             serial: 0,
             behind: Vec::new(),
-            is_mute,
+            manners,
+            inflater: ws::Inflater::default(),
+            is_inflating: false,
             is_leaving: false,
             earned: None,
         }
@@ -131,7 +151,9 @@ impl Guest {
     /// Says a message, in one frame or in several with pings in between.
     fn say(&mut self, text: &str, choices: &mut Choices<'_>, line: &mut Line) {
         let mut bytes = Vec::new();
-        let mut rest = text.as_bytes();
+        let is_compressed = self.is_deflating() && choices.percent(50);
+        let body = if is_compressed { stored(text) } else { text.as_bytes().to_vec() };
+        let mut rest = body.as_slice();
         let mut opcode = Opcode::Text;
         while choices.percent(20) {
             let (part, after) = rest.split_at(choices.below(rest.len() + 1));
@@ -142,6 +164,8 @@ impl Guest {
             }
         }
         frame::encode(true, opcode, Some(MASK), rest, &mut bytes);
+        // RSV1 marks the first frame of a compressed message (RFC 7692 §7.2.1).
+        bytes[0] |= if is_compressed { 0x40 } else { 0 };
         line.say(&bytes);
     }
 
@@ -214,6 +238,10 @@ impl Guest {
         self.earned = Some(code);
     }
 
+    fn is_deflating(&self) -> bool {
+        self.protocol.deflate().is_some()
+    }
+
     /// Whether it says anything more.
     pub(crate) fn is_speaking(&self) -> bool {
         !self.is_leaving && self.earned.is_none() && !matches!(self.stage, Stage::Closed(_))
@@ -227,6 +255,11 @@ impl Guest {
                 Ok(None) => return,
                 Ok(Some(accepted)) => {
                     self.stage = Stage::Open;
+                    if accepted.deflate.is_some() != self.manners.deflates {
+                        self.fault("compression was offered and not agreed to");
+                    }
+                    self.protocol =
+                        ws::Protocol::new(ws::Role::Client).with_deflate(accepted.deflate);
                     bytes = accepted.rest;
                 }
                 // Its request did not come in time.
@@ -249,7 +282,12 @@ impl Guest {
         loop {
             let mut reply = Reply { bytes: &mut answers, masking_key: MASK };
             let had = reply.bytes.len();
-            let event = match self.protocol.receive(&mut input, &limits, &mut reply) {
+            // Between two frames the next byte begins one (RFC 7692 §7: its RSV1).
+            if let Some(first) = input.bytes.first().filter(|_| !self.protocol.is_mid_message()) {
+                self.is_inflating = first & 0x40 != 0;
+            }
+            let (inflater, protocol) = (&mut self.inflater, &mut self.protocol);
+            let event = match protocol.receive_with(inflater, &mut input, &limits, &mut reply) {
                 Ok(Some(event)) => event,
                 Ok(None) => break,
                 Err(error) => return self.fault(&format!("the server broke RFC 6455: {error}")),
@@ -259,7 +297,7 @@ impl Guest {
                     let text = message.text().unwrap_or("<binary>").to_owned();
                     self.hear_text(&text);
                 }
-                Event::Ping(_) if self.is_mute => answers.truncate(had),
+                Event::Ping(_) if self.manners.is_mute => answers.truncate(had),
                 Event::Ping(_) => {}
                 Event::Pong(payload) => {
                     let pong = Expected::Pong(payload.into_owned());
@@ -374,7 +412,10 @@ impl Guest {
         };
         let mut book = self.book.borrow_mut();
         match event.filter(|event| *event < book.events.len()) {
-            Some(event) if book.text(event) == text => book.stays[stay].heard.push(event),
+            Some(event) if book.text(event) == text => {
+                book.stays[stay].heard.push(event);
+                book.inflated += u64::from(self.is_inflating);
+            }
             _ => book.fault(format!("guest {}: nobody published {text:.40}", self.id)),
         }
     }
@@ -393,7 +434,7 @@ impl Guest {
         if line.left.is_some() {
             return None;
         }
-        let is_slow = line.was_slow || self.is_mute;
+        let is_slow = line.was_slow || self.manners.is_mute;
         let code = match self.stage {
             Stage::Closed(code) => code.unwrap_or(1005),
             // It may have been cut before it could be told why.

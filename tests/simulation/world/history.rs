@@ -57,6 +57,8 @@ pub(crate) struct History {
     /// By guest and topic: each time that the handler was told of a subscription, in order.
     pub(crate) admissions: HashMap<(GuestId, usize), Vec<Moment>>,
     pub(crate) stays: Vec<Stay>,
+    /// How many of the events that were heard came compressed.
+    pub(crate) inflated: u64,
     /// What some witness found wrong at once.
     pub(crate) faults: Vec<String>,
 }

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use stentor::metrics::Counter;
 use stentor::reactor::simulation::{Census, Simulation};
+use stentor::ws::Compression;
 use stentor::{Options, Patience, http, ws};
 
 use self::back_end::BackEnd;
@@ -75,6 +76,10 @@ pub(crate) struct Sights {
     pub(crate) full_mailboxes: u64,
     pub(crate) full_letterboxes: u64,
     pub(crate) heard: u64,
+    /// Turns that left an event on its way round a large audience.
+    pub(crate) rounds: u64,
+    /// Events that came compressed.
+    pub(crate) inflated: u64,
     pub(crate) stops: u64,
     pub(crate) turns: u64,
 }
@@ -90,6 +95,8 @@ impl Sights {
         self.full_mailboxes += other.full_mailboxes;
         self.full_letterboxes += other.full_letterboxes;
         self.heard += other.heard;
+        self.rounds += other.rounds;
+        self.inflated += other.inflated;
         self.stops += other.stops;
         self.turns += other.turns;
     }
@@ -114,7 +121,8 @@ impl Sights {
         }
         let crowds = [self.full_mailboxes, self.full_letterboxes, self.partial_writes];
         let ends = [self.resets, self.half_closes, self.stops];
-        assert!([self.heard].iter().chain(&crowds).chain(&ends).all(|it| *it > 0), "{self:?}");
+        let news = [self.heard, self.rounds, self.inflated];
+        assert!(news.iter().chain(&crowds).chain(&ends).all(|it| *it > 0), "{self:?}");
     }
 }
 
@@ -158,14 +166,18 @@ pub(crate) fn run(
     }
     let lines = world.visitors.iter().map(|visitor| &visitor.line);
     sights.partial_writes = lines.map(|line| line.client.partial_writes()).sum();
-    sights.heard = world.house.book.borrow().stays.iter().map(|stay| stay.heard.len() as u64).sum();
+    let book = world.house.book.borrow();
+    sights.heard = book.stays.iter().map(|stay| stay.heard.len() as u64).sum();
+    sights.inflated = book.inflated;
+    drop(book);
     Outcome { fault, sights, trace: world.trace.unwrap_or_default() }
 }
 
-/// For fuzzers: whatever a server is made to do, it breaks no law.
-pub(crate) fn fuzz_shard(data: &[u8]) {
+/// For fuzzers: whatever a server is made to do, it breaks no law. Gives what it met.
+pub(crate) fn fuzz_shard(data: &[u8]) -> Sights {
     let outcome = run(Choices::Bytes(data), data.len(), None, false);
     assert_eq!(outcome.fault, None);
+    outcome.sights
 }
 
 /// The limits of one world: small, so that all of them are met.
@@ -175,9 +187,10 @@ fn options(choices: &mut Choices<'_>) -> Options {
         cores: choices.between(1, 4),
         outbox_bytes: choices.between(1_500, 4_000),
         flush_slice: choices.between(1, 4),
+        fanout_slice: if choices.percent(60) { choices.between(1, 3) } else { 64 },
         mailbox_posts: choices.between(1, 8),
         read_buffer_bytes: choices.between(16, 300),
-        in_flight_bytes: if choices.percent(30) { 600 } else { 1 << 20 },
+        in_flight_bytes: if choices.percent(50) { 600 } else { 1 << 20 },
         subscriptions: choices.between(2, TOPICS),
         accept_slice: 4,
         request_deadline: millis(choices.between(1_000, 4_000)),
@@ -191,6 +204,7 @@ fn options(choices: &mut Choices<'_>) -> Options {
             ping_after: millis(choices.between(2_000, 5_000)),
             close_after: millis(choices.between(2_000, 4_000)),
         },
+        compression: Some(Compression { threshold_bytes: choices.between(30, 80), level: 1 }),
         http: http::Limits { head_bytes: 1_024, headers: 16, body_bytes: 2_000 },
         ws: ws::Limits { message_bytes: 4_096 },
         ..Options::default()
@@ -309,6 +323,7 @@ impl<'c> World<'c> {
         self.turned[core] = self.now;
         self.sights.turns += 1;
         let census = self.simulation.census();
+        self.sights.rounds += u64::from(census.rounds > 0);
         self.sights.full_mailboxes += u64::from(census.crowded > 0);
         self.judge_memory(&census);
         if self.stopped.is_some() {

@@ -1,7 +1,7 @@
 //! Who comes, and what each says and does next.
 
 use super::back_end::{self, BackEnd};
-use super::guest::Guest;
+use super::guest::{Guest, Manners};
 use super::history::{EventId, GuestId, TOPICS};
 use super::line::{Leave, Line};
 use super::{MOST_BYTES, MOST_GUESTS, Talk, Visitor, World};
@@ -34,8 +34,9 @@ impl World<'_> {
         let mut line = Line::new(self.simulation.connect(core), is_prompt, room);
         let talk = match kind {
             0..7 => {
-                let is_mute = self.choices.percent(8);
-                Talk::Guest(Box::new(Guest::new(id, self.house.book.clone(), is_mute, &mut line)))
+                let (is_mute, deflates) = (self.choices.percent(8), self.choices.percent(50));
+                let (book, manners) = (self.house.book.clone(), Manners { is_mute, deflates });
+                Talk::Guest(Box::new(Guest::new(id, book, manners, &mut line)))
             }
             7..9 => Talk::BackEnd(BackEnd::new(id, self.house.book.clone(), self.now)),
             _ => {

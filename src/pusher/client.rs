@@ -130,9 +130,10 @@ impl Clients {
 }
 
 /// Whether a path (without the prefix) is one that Pusher clients connect to. Each such request is answered with 101
-/// and refused inside, for pusher-js waits 15 seconds and more after any other status.
+/// and refused inside, for pusher-js waits 15 seconds and more after any other status, and says nothing. A client whose
+/// `wsPath` is another than our prefix is one of them.
 pub(super) fn is_for_clients(path: &str) -> bool {
-    path == "/app" || path.starts_with("/app/")
+    path == "/app" || path.contains("/app/")
 }
 
 /// The path without the prefix of the options. Without it in the path, the path itself.
@@ -237,7 +238,9 @@ mod tests {
             ("/app", true),
             ("/app/", true),
             ("/app/k", true),
+            ("/wsx/app/k", true),
             ("/apps/1/events", false),
+            ("/wsx/app", false),
             ("/", false),
             ("/application", false),
         ] {

@@ -89,8 +89,15 @@ fn unknown_and_disabled_apps_are_refused() {
 #[test]
 fn malformed_paths_are_refused() {
     let server = Running::start();
-    for target in ["/app", "/app/", "/app/key/", "/app/key/more", "/app/r/token", "/app/r//app/key"]
-    {
+    for target in [
+        "/app",
+        "/app/",
+        "/app/key/",
+        "/app/key/more",
+        "/app/r/token",
+        "/app/r//app/key",
+        "/other/prefix/app/key",
+    ] {
         check_refused(&server, target, 4005);
     }
 }
@@ -141,7 +148,7 @@ fn an_upgrade_elsewhere_gets_a_status() {
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
     };
-    for target in ["/", "/apps/1/events", "/wsx/app/key"] {
+    for target in ["/", "/apps/1/events", "/wsx/application/key"] {
         assert_eq!(Backend::new(&server).exchange(&upgrade(target)).status, 404, "{target}");
     }
     assert_eq!(server.count(Counter::UpgradesRefused), 3);

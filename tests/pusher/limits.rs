@@ -202,7 +202,10 @@ fn messages_of_clients() {
         },
         |scene, bytes| {
             scene.client.say(&ping(bytes));
-            scene.client.check_refused(4200, 1009);
+            assert_eq!(scene.client.check_error(4200), "Maximum message size exceeded");
+            let limit = bytes - 1;
+            let reason = format!("message of more than {limit} bytes; {limit} are allowed");
+            assert_eq!(scene.client.next(), Heard::Close(1009, reason));
         },
     );
 }

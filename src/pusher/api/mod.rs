@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn upgrades_elsewhere_are_refused_with_404() {
         let mut pusher = pusher("/ws");
-        for target in ["/", "/apps/3/events", "/other/app/key", "/wsx/app/key"] {
+        for target in ["/", "/apps/3/events", "/other/apps/key", "/wsx/application/key"] {
             match get(target, |request| pusher.on_upgrade(request)) {
                 Upgrade::Refuse(response) => assert_eq!(response.status, 404, "{target}"),
                 Upgrade::Accept { .. } => panic!("{target} was accepted"),

@@ -1,5 +1,5 @@
-//! What only the system's package manager can install: a browser, a tracer of system calls, and Python
-//! 2.7 for the Autobahn test suite.
+//! What only the system's package manager can install: a browser, a compiler, tracers, Node, and Python 2.7 for the Autobahn
+//! test suite.
 //!
 //! Debian 12 has no Python 2.7; Debian 11 has. So Debian 11 becomes a second source, from the mirror that the machine
 //! uses already, pinned so low that nothing else ever comes from it.
@@ -36,7 +36,9 @@ pub(crate) fn install(job: &mut Job<'_>, packages: &[&str]) -> Verdict {
         return Ok(());
     };
     job.must(root.apt(&["update"]), LIMIT)?;
-    if packages.iter().any(|package| package.starts_with("python2.7")) && !knows_python2(job)? {
+    if packages.iter().any(|package| package.starts_with("python2.7"))
+        && policy(job, "python2.7")?.is_none()
+    {
         add_bullseye(job, &root)?;
         job.must(root.apt(&["update"]), LIMIT)?;
     }
@@ -80,11 +82,22 @@ impl Root {
     }
 }
 
-fn knows_python2(job: &mut Job<'_>) -> Result<bool, Trouble> {
+/// The version of a package that would be installed, by what is to be had today. `None`: none, or apt cannot be used here.
+pub(crate) fn candidate(job: &mut Job<'_>, package: &str) -> Result<Option<String>, Trouble> {
+    if !runs("apt-get", &["--version"]) {
+        return Ok(None);
+    }
+    let Some(root) = Root::find() else { return Ok(None) };
+    job.must(root.apt(&["update"]), LIMIT)?;
+    policy(job, package)
+}
+
+fn policy(job: &mut Job<'_>, package: &str) -> Result<Option<String>, Trouble> {
     let mut policy = Command::new("apt-cache");
-    policy.args(["policy", "python2.7"]).env("LC_ALL", "C");
+    policy.args(["policy", package]).env("LC_ALL", "C");
     let text = job.must(policy, LIMIT)?.text;
-    Ok(text.contains("Candidate:") && !text.contains("Candidate: (none)"))
+    let candidate = text.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
+    Ok(candidate.filter(|version| *version != "(none)").map(str::to_owned))
 }
 
 fn add_bullseye(job: &mut Job<'_>, root: &Root) -> Verdict {

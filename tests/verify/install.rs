@@ -2,7 +2,8 @@
 //!
 //! | what | where | from |
 //! |---|---|---|
-//! | Chromium, strace, valgrind, Python 2.7 | the system | apt |
+//! | Chromium, gcc, strace, valgrind, Python 2.7 | the system | apt |
+//! | Node and npm, if the system's are new enough | the system | apt |
 //! | the JavaScript clients | `clients/node_modules` | `tests/clients/package-lock.json` |
 //! | the Python SDK | `python` | `tests/clients/requirements.txt` |
 //! | the Autobahn test suite | `autobahn` | `tests/conformance/requirements.txt` |
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use crate::apt;
 use crate::machine::{Site, first_that_runs, runs};
+use crate::node;
 use crate::stage::{Job, Trouble, Verdict};
 
 const LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -26,13 +28,15 @@ const CARGO_FUZZ: &str = "0.13.2";
 const VIRTUALENV: &str = "virtualenv==20.21.1";
 const PYTHON3: &[&str] = &["python3", "/usr/bin/python3"];
 const PYTHON2: &[&str] = &["/usr/bin/python2.7", "python2.7"];
-/// An environment needs pip, which Debian packs apart; one of the suite's packages is written in C.
+/// An environment needs pip, which Debian packs apart.
 const CAN_MAKE_ENVIRONMENTS: &str = "import ensurepip, venv";
 const CAN_COMPILE: &str =
     "import os, sysconfig; open(os.path.join(sysconfig.get_config_var('INCLUDEPY'), 'Python.h'))";
 
 pub(crate) fn install(job: &mut Job<'_>) -> Verdict {
-    apt::install(job, &missing_packages())?;
+    let mut packages = missing_packages();
+    packages.extend(node_packages(job)?);
+    apt::install(job, &packages)?;
     clients(job)?;
     python_sdk(job)?;
     autobahn(job)
@@ -88,6 +92,10 @@ fn missing_packages() -> Vec<&'static str> {
     if chromium().is_none() {
         packages.push("chromium");
     }
+    // One of the Autobahn suite's packages is written in C, and Python's tools call the compiler by this name.
+    if !runs("gcc", &["--version"]) {
+        packages.extend(["gcc", "libc6-dev"]);
+    }
     if !runs("strace", &["--version"]) {
         packages.push("strace");
     }
@@ -103,6 +111,21 @@ fn missing_packages() -> Vec<&'static str> {
     packages
 }
 
+/// Nothing, where the Node that is there will do. Said before anything else is installed.
+fn node_packages(job: &mut Job<'_>) -> Result<&'static [&'static str], Trouble> {
+    let found = node();
+    if found.will_do() {
+        return Ok(&[]);
+    }
+    let candidate = apt::candidate(job, "nodejs")?;
+    found.packages(candidate.as_deref()).map_err(Trouble::Failed)
+}
+
+fn node() -> node::Found {
+    let version = Some(version_of(Path::new("node"))).filter(|version| !version.is_empty());
+    node::Found { node: version, has_npm: runs("npm", &["--version"]) }
+}
+
 fn python2() -> Option<String> {
     first_that_runs(PYTHON2, &["-c", CAN_COMPILE])
 }
@@ -114,6 +137,11 @@ fn python3() -> Result<String, Trouble> {
 }
 
 fn clients(job: &mut Job<'_>) -> Verdict {
+    // Another one may come first on the path than the one that apt installed.
+    let found = node();
+    if !found.will_do() {
+        return Err(Trouble::Failed(found.lack()));
+    }
     let source = job.site.root.join("tests/clients");
     let folder = clients_folder(job.site);
     let files = ["package.json", "package-lock.json", ".npmrc"];

@@ -19,6 +19,7 @@ mod clients;
 mod fuzz;
 mod install;
 mod machine;
+mod node;
 mod process;
 mod stage;
 mod tally;

@@ -40,14 +40,19 @@ const PRESENCE: &str = "presence-";
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Prints `12:00:01 channel event data`, times in UTC. Subscribes to private and presence channels too, where the secret is known.
-Comes back when the connection is lost; Ctrl-C ends it.
+Prints `12:00:01 channel event data`, times in UTC. Comes back when the
+connection is lost; Ctrl-C ends it. Subscribes to private and presence
+channels too, where the secret is known.
 
 Examples:
-  stentor listen news sport
-  stentor listen news --json --count 1
-  stentor listen presence-room --user me
-  stentor listen news --url wss://ws.example.com --key k")]
+  Two channels of the server here, until Ctrl-C:
+    stentor listen news sport
+  The next event as JSON:
+    stentor listen news --json --count 1
+  Those who come and go, and being one of them:
+    stentor listen presence-room --user me
+  A server elsewhere, by the key of its app:
+    stentor listen news --url wss://ws.example.com --key k")]
 pub(super) struct ListenArgs {
     /// The channels to subscribe to
     #[arg(required = true)]

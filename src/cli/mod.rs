@@ -17,7 +17,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{Config, ConfigErrors, Flag, Sources};
 
@@ -25,18 +25,51 @@ const ABOUT: &str = "A WebSocket notification server that speaks the Pusher prot
 
 const EXAMPLES: &str = "\
 Examples:
-  stentor                                       serve on 127.0.0.1:8080, with a page to try it at /
-  stentor listen news                           print the events of the channel `news` as they come
-  stentor trigger news greeting '{\"hello\":1}'   publish an event to it
-  stentor secret                                make an app with a key and a secret of its own
-  stentor check --host 0.0.0.0                  show all settings, where each is from, and what is wrong
-  stentor --port 9000 --set limits.outbox_bytes=2MiB
+  Serve on 127.0.0.1:8080, with a page to try it at /:
+    stentor
+  Print the events of the channel `news` as they come, and publish one:
+    stentor listen news
+    stentor trigger news greeting '{\"hello\":1}'
+  Show all settings, where each is from, and what is wrong:
+    stentor check --port 9000 --set limits.outbox_bytes=2MiB
 
 Settings come from, later ones winning:
-  defaults, the REVERB_* lines of a Laravel .env here, stentor.toml here (or --config PATH),
-  variables (STENTOR_PORT=9000, REVERB_SERVER_PORT=9000), flags (--port 9000, --set server.port=9000).
+  defaults
+  the REVERB_* lines of a Laravel .env here
+  stentor.toml here, or --config PATH
+  variables: STENTOR_PORT=9000, REVERB_SERVER_PORT=9000
+  flags: --port 9000, --set server.port=9000
 
-Exit codes: 0 done, 1 it failed, 2 the command line or a setting is wrong, 130 interrupted twice.";
+Exit codes:
+  0 done, 1 it failed, 2 the command line or a setting is wrong,
+  130 interrupted twice";
+
+const OF_SERVE: &str = "\
+Examples:
+  Serve for other machines too, once `stentor secret` has made an app:
+    stentor serve --host 0.0.0.0 --port 6001
+  With the settings of another file, on two cores, and tell warnings only:
+    stentor serve --config /etc/stentor.toml --cores 2 --log warn";
+
+const OF_CHECK: &str = "\
+Examples:
+  What `stentor serve` would do here:
+    stentor check
+  And with this file, before it is served:
+    stentor check --config /etc/stentor.toml";
+
+const OF_SECRET: &str = "\
+Examples:
+  An app to paste into stentor.toml or .env; then see that it is in force:
+    stentor secret
+    stentor check";
+
+const OF_VERSION: &str = "\
+Examples:
+    stentor version";
+
+/// The settings that say where a server is and whose app is its first.
+const OF_ADDRESS_AND_APP: [&str; 5] = ["config", "host", "path", "port", "set"];
 
 #[derive(Parser, Debug)]
 #[command(name = "stentor", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 110)]
@@ -88,16 +121,20 @@ struct SettingsArgs {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serve until SIGINT or SIGTERM, reload the apps on SIGHUP; the same as `stentor` alone
+    #[command(after_help = OF_SERVE)]
     Serve,
     /// Show every setting in force and where it came from, without serving
+    #[command(after_help = OF_CHECK)]
     Check,
     /// Publish an event over HTTP, to this or any other server of the protocol
     Trigger(trigger::TriggerArgs),
     /// Subscribe to channels and print their events as they come
     Listen(listen::ListenArgs),
     /// Make an app with a key and a secret of its own
+    #[command(after_help = OF_SECRET)]
     Secret,
     /// Print the version
+    #[command(after_help = OF_VERSION)]
     Version,
 }
 
@@ -146,7 +183,7 @@ impl fmt::Display for Failure {
 
 /// Runs the command.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -156,6 +193,22 @@ pub fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// The command line. Every subcommand takes every setting, and its help shows those that it heeds.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let settings: Vec<_> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    command.mut_subcommands(|part| {
+        let heeded: fn(&str) -> bool = match part.get_name() {
+            "secret" | "version" => |_| false,
+            "listen" | "trigger" => |setting| OF_ADDRESS_AND_APP.contains(&setting),
+            _ => |_| true,
+        };
+        let ignored = settings.iter().filter(|setting| !heeded(setting.get_id().as_str()));
+        part.args(ignored.map(|setting| setting.clone().hide(true)))
+    })
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
@@ -214,8 +267,6 @@ fn tell(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
     use crate::config::keys::KEYS;
 
@@ -233,8 +284,12 @@ mod tests {
 
     fn flags(arguments: &[&str]) -> Vec<(String, String)> {
         let typed = std::iter::once(&"stentor").chain(arguments);
-        let sources = sources(&Cli::try_parse_from(typed).expect("a sound command line").settings);
+        let sources = sources(&parse(typed).expect("a sound command line").settings);
         sources.flags.into_iter().map(|flag| (flag.name, flag.value)).collect()
+    }
+
+    fn parse<'a>(words: impl IntoIterator<Item = &'a &'a str>) -> Result<Cli, clap::Error> {
+        Cli::from_arg_matches(&command().try_get_matches_from(words)?)
     }
 
     fn check(arguments: &[&str], name: &str, value: &str) {
@@ -243,14 +298,17 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn every_flag_of_the_table_sets_its_key() {
         for (flag, key) in KEYS.iter().filter_map(|key| Some((key.flag?, key))) {
             check(&[&format!("{flag}=x")], key.name, "x");
-            check(&["serve", &format!("{flag}=x")], key.name, "x");
+            for command in ["serve", "check", "secret", "version", "listen c", "trigger c e d"] {
+                let words: Vec<&str> = command.split(' ').collect();
+                check(&[&words[..], &[&format!("{flag}=x")]].concat(), key.name, "x");
+            }
         }
     }
 
@@ -264,18 +322,46 @@ mod tests {
     fn set_reaches_every_setting() {
         check(&["--set", "limits.outbox_bytes=2MiB"], "limits.outbox_bytes", "2MiB");
         check(&["--set", "server.log=a=b"], "server.log", "a=b");
-        assert!(Cli::try_parse_from(["stentor", "--set", "nothing"]).is_err());
+        assert!(parse(&["stentor", "--set", "nothing"]).is_err());
+    }
+
+    /// Each command's name and help, as a terminal of 80 columns shows it; `-h` and `--help` are the same.
+    fn helps() -> Vec<(String, String)> {
+        let mut command = command().term_width(80);
+        command.build();
+        let parts = command.get_subcommands().filter(|part| part.get_name() != "help").cloned();
+        let parts: Vec<_> = parts.collect();
+        std::iter::once(command)
+            .chain(parts)
+            .map(|mut part| (part.get_name().to_owned(), part.render_long_help().to_string()))
+            .collect()
+    }
+
+    /// The examples of a help page as words: lines that end in a backslash go on, quotes keep words together.
+    fn examples(help: &str) -> Vec<Vec<String>> {
+        let (_, examples) = help.split_once("\nExamples:\n").unwrap_or_default();
+        let examples = examples.split("\n\n").next().unwrap_or_default().replace("\\\n", " ");
+        let typed = examples.lines().filter_map(|line| line.strip_prefix("    "));
+        let words = |line: &str| {
+            let quoted = line.split('\'').enumerate();
+            let words = quoted.flat_map(|(index, piece)| match index % 2 {
+                0 => piece.split_whitespace().map(str::to_owned).collect(),
+                _ => vec![piece.to_owned()],
+            });
+            words.collect()
+        };
+        typed.map(words).collect()
     }
 
     #[test]
     fn help_teaches() {
-        let help = Cli::command().render_long_help().to_string();
+        let (_, help) = helps().swap_remove(0);
         for line in [
             "Usage: stentor [OPTIONS] [COMMAND]",
-            "stentor listen news ",
-            "stentor trigger news greeting '{\"hello\":1}'",
-            "Settings come from, later ones winning:",
-            "Exit codes: 0 done, 1 it failed, 2 the command line or a setting is wrong",
+            "    stentor listen news\n",
+            "    stentor trigger news greeting '{\"hello\":1}'\n",
+            "Settings come from, later ones winning:\n",
+            "  0 done, 1 it failed, 2 the command line or a setting is wrong,\n",
             "--config <PATH>",
             "--set <NAME=VALUE>",
         ] {
@@ -284,9 +370,53 @@ mod tests {
     }
 
     #[test]
+    fn no_line_of_help_is_longer_than_a_terminal_and_none_of_an_example_is_wrapped() {
+        for (name, help) in helps() {
+            let longest = help.lines().max_by_key(|line| line.chars().count()).unwrap();
+            assert!(longest.chars().count() <= 80, "{name}: {longest}");
+        }
+        let whole = command();
+        for part in std::iter::once(&whole).chain(whole.get_subcommands()) {
+            let text = part.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let longest = text.lines().max_by_key(|line| line.chars().count()).unwrap_or_default();
+            assert!(longest.chars().count() <= 78, "{}: {longest}", part.get_name());
+        }
+    }
+
+    #[test]
+    fn every_command_has_examples_which_are_of_it_and_sound() {
+        for (name, help) in helps() {
+            let examples = examples(&help);
+            let is_of_it = |words: &Vec<String>| name == "stentor" || words.get(1) == Some(&name);
+            assert!(examples.iter().any(is_of_it), "{name}:\n{help}");
+            for words in examples {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                assert!(parse(&words).is_ok_and(|_| words[0] == "stentor"), "{name}: {words:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_shows_the_settings_that_have_an_effect_and_no_others() {
+        let shown = |name: &str, flag: &str| {
+            let (_, help) = helps().into_iter().find(|(other, _)| other == name).unwrap();
+            help.lines().any(|line| line.trim_start().starts_with(flag))
+        };
+        for name in ["stentor", "serve", "check"] {
+            assert!(shown(name, "--port ") && shown(name, "--pin"), "{name}");
+        }
+        for name in ["trigger", "listen"] {
+            assert!(shown(name, "--port ") && shown(name, "--set ") && !shown(name, "--pin"));
+        }
+        for name in ["secret", "version"] {
+            assert!(!shown(name, "--port ") && !shown(name, "--config"), "{name}");
+        }
+    }
+
+    #[test]
     fn the_reference_names_every_command_and_flag() {
         let reference = include_str!("../../docs/reference/cli.md");
-        let command = Cli::command();
+        let command = command();
         for part in std::iter::once(&command).chain(command.get_subcommands()) {
             assert!(
                 reference.contains(&format!("`stentor {}", part.get_name()))

@@ -18,8 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  stentor trigger news greeting '{\"hello\":\"world\"}'
-  stentor trigger news greeting plain-text --url https://ws.example.com --app-id 42 --key k --secret s")]
+  To the server here, for the first app of the settings:
+    stentor trigger news greeting '{\"hello\":\"world\"}'
+  To a server elsewhere, for an app of its:
+    stentor trigger news greeting plain-text \\
+      --url https://ws.example.com --app-id 42 --key k --secret s")]
 pub(super) struct TriggerArgs {
     /// The channel to publish to
     channel: String,

@@ -2,149 +2,16 @@
 #![cfg(feature = "pusher")]
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
+mod stopping;
+mod support;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
 
-/// How long anything here may take. Nothing waits this long unless it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A working directory with its own files, and no variable that could reach the command from outside.
-struct Place(PathBuf);
-
-impl Place {
-    fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("stentor-command-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn with(self, name: &str, text: &str) -> Self {
-        std::fs::write(self.0.join(name), text).unwrap();
-        self
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
-        command.args(arguments).current_dir(&self.0).stdin(Stdio::null());
-        command.env_clear();
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::from(self.command(arguments).output().unwrap())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// What a command did.
-#[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-    }
-}
-
-#[track_caller]
-fn check(place: &Place, arguments: &[&str], code: i32, out: &str, err: &str) {
-    let ran = place.run(arguments);
-    assert_eq!(ran.code, Some(code), "{ran:#?}");
-    assert!(ran.out.contains(out) && ran.err.contains(err), "{ran:#?}");
-}
-
-/// A running command. Ended at the latest when the test is.
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Running {
-    /// Starts a command and hands its lines on as they come, so that a test can wait for one with a deadline.
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = channel();
-        let errors = child.stderr.take().unwrap();
-        let output = child.stdout.take().unwrap();
-        let to_errors = sender.clone();
-        thread::spawn(move || {
-            BufReader::new(output)
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| drop(sender.send(line)))
-        });
-        thread::spawn(move || {
-            BufReader::new(errors)
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| drop(to_errors.send(line)))
-        });
-        Self { child, lines }
-    }
-
-    /// Waits for a line with this in it.
-    #[track_caller]
-    fn expect(&self, part: &str) -> String {
-        loop {
-            let line = self
-                .lines
-                .recv_timeout(PATIENCE)
-                .unwrap_or_else(|_| panic!("no line with `{part}`"));
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
-    /// Waits for its end: once all lines are read, it has closed its outputs and is ending.
-    #[track_caller]
-    fn end(mut self) -> Option<i32> {
-        while let Ok(_line) = self.lines.recv_timeout(PATIENCE) {}
-        match self.child.try_wait().unwrap() {
-            Some(status) => status.code(),
-            None => self.child.wait().unwrap().code(),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A server on a free port, and its port.
-fn serve(place: &Place) -> (Running, String) {
-    let running = Running::start(place.command(&["serve", "--port", "0", "--cores", "2"]));
-    let line = running.expect("listens on http://127.0.0.1:");
-    let port = line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-    (running, port)
-}
+use support::{PATIENCE, Place, Running, answer_once, apps_file, check, end_of, serve, signal};
 
 #[test]
 fn version_is_printed() {
@@ -258,37 +125,6 @@ fn nobody_there_is_said_and_ends_with_1() {
         "",
         "nothing listens on http://127.0.0.1:",
     );
-}
-
-/// Answers one HTTP request, whatever it is.
-fn answer_once(answer: &'static str) -> (String, thread::JoinHandle<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let served = thread::spawn(move || {
-        let (mut tcp, _) = listener.accept().unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = read_request(&mut tcp);
-        tcp.write_all(answer.as_bytes()).unwrap();
-        request
-    });
-    (address, served)
-}
-
-fn read_request(tcp: &mut TcpStream) -> String {
-    let mut request = Vec::new();
-    let mut chunk = [0; 4096];
-    loop {
-        let length = tcp.read(&mut chunk).unwrap();
-        request.extend_from_slice(&chunk[..length]);
-        let text = String::from_utf8_lossy(&request);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let announced = head.to_ascii_lowercase();
-        let announced =
-            announced.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-        if length == 0 || body.len() >= announced.unwrap_or(0) {
-            return text.into_owned();
-        }
-    }
 }
 
 #[test]
@@ -485,15 +321,6 @@ fn listen_comes_back_when_the_server_does() {
     assert_eq!(listener.end(), Some(0));
 }
 
-/// A file of apps: id, key and secret of each, and further lines.
-fn apps_file(apps: &[(&str, &str, &str)], more: &str) -> String {
-    let app = |(id, key, secret): &(&str, &str, &str)| {
-        format!("[[apps]]\nid = \"{id}\"\nkey = \"{key}\"\nsecret = \"{secret}\"\n")
-    };
-    let apps: String = apps.iter().map(app).collect();
-    format!("{more}{apps}")
-}
-
 #[test]
 fn a_reload_changes_the_apps_and_keeps_the_connections() {
     let before = apps_file(&[("1", "k1", "hush-1"), ("2", "k2", "hush-2")], "");
@@ -677,7 +504,7 @@ fn a_terminal_that_is_closed_ends_the_server_in_order() {
     let mut command = place.command(&["serve", "--port", "0", "--cores", "2"]);
     command.stdin(theirs.try_clone().unwrap());
     command.stdout(theirs.try_clone().unwrap()).stderr(theirs);
-    let mut child = command.spawn().unwrap();
+    let child = command.spawn().unwrap();
     // Ours is the only other end.
     drop(command);
     let mut screen = BufReader::new(std::fs::File::from(ours));
@@ -687,13 +514,6 @@ fn a_terminal_that_is_closed_ends_the_server_in_order() {
         screen.read_line(&mut line).unwrap();
     }
     drop(screen);
-    let (sender, ended) = channel();
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
-    thread::spawn(move || sender.send(child.wait().unwrap().code()));
-    let code = ended.recv_timeout(PATIENCE);
-    if code.is_err() {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
-    assert_eq!(code, Ok(Some(0)));
+    signal(&child, rustix::process::Signal::HUP);
+    assert_eq!(end_of(child), Some(0));
 }

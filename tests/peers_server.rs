@@ -7,23 +7,28 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use stentor::{CloseCode, Conn, Handler, Message, Options, Request, Server, Stopper, Upgrade, ws};
+use stentor::{
+    CloseCode, Conn, Handler, Message, Options, Request, Response, Server, Stopper, Upgrade, ws,
+};
 use tungstenite::client::IntoClientRequest as _;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode as TheirCode, Data, OpCode};
-use tungstenite::{Error, WebSocket};
+use tungstenite::{Error, HandshakeError, WebSocket};
 
 /// Nobody waits longer than this for the other end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const LIMITS: ws::Limits = ws::Limits { message_bytes: 2 << 20 };
 
-/// Echoes messages. `close CODE REASON` closes.
+/// Echoes messages. `close CODE REASON` closes. Pages of elsewhere.example may not connect.
 struct Echo;
 
 impl Handler for Echo {
     fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade {
+        if request.header("Origin") == Some("https://elsewhere.example") {
+            return Upgrade::Refuse(Response::text(403, "not from there\n"));
+        }
         let offered = request.header("Sec-WebSocket-Protocol").unwrap_or_default();
         let subprotocol = offered.split(", ").find(|offered| *offered == "chat");
         Upgrade::Accept { subprotocol: subprotocol.map(str::to_owned), headers: Vec::new() }
@@ -195,4 +200,18 @@ fn other_version_is_refused_with_426_and_ours() {
         response.to_ascii_lowercase().contains("\r\nsec-websocket-version: 13\r\n"),
         "{response}"
     );
+}
+
+#[test]
+fn origin_that_is_not_accepted_is_refused_with_403() {
+    let server = Running::start();
+    let mut request = format!("ws://{}/", server.address).into_client_request().unwrap();
+    request.headers_mut().insert("Origin", "https://elsewhere.example".parse().unwrap());
+    let refused = tungstenite::client(request.clone(), server.socket());
+    let Err(HandshakeError::Failure(Error::Http(response))) = refused else {
+        panic!("not refused over HTTP");
+    };
+    assert_eq!(response.status(), 403);
+    request.headers_mut().insert("Origin", "https://here.example".parse().unwrap());
+    tungstenite::client(request, server.socket()).unwrap();
 }

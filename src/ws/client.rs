@@ -205,6 +205,10 @@ impl ClientHandshake {
         if accepts.next() != Some(&*self.accept_key) || accepts.next().is_some() {
             return Err(ResponseError::AcceptKey);
         }
+        // RFC 6455 §11.3.2: a request may spread its list over lines, an answer may not.
+        if values("Sec-WebSocket-Extensions").count() > 1 {
+            return Err(ResponseError::Extension);
+        }
         let deflate = extensions::parse(texts(values("Sec-WebSocket-Extensions")))
             .and_then(|answer| deflate::check_answer(&answer))
             .map_err(|_| ResponseError::Extension)?;
@@ -230,7 +234,7 @@ pub enum ResponseError {
     AcceptKey,
     /// `Connection` does not name `Upgrade`.
     Connection,
-    /// The server uses an extension that we did not offer, or in a way that we did not.
+    /// The server uses an extension that we did not offer, or in a way that we did not, or has the field twice.
     Extension,
     /// The head is too long.
     HeadTooBig {
@@ -255,7 +259,9 @@ impl fmt::Display for ResponseError {
         match self {
             Self::AcceptKey => f.write_str("Sec-WebSocket-Accept does not answer our key"),
             Self::Connection => f.write_str("the answer lacks `Connection: Upgrade`"),
-            Self::Extension => f.write_str("the answer has an extension that was not offered so"),
+            Self::Extension => f.write_str(
+                "the answer has an extension that was not offered so, or Sec-WebSocket-Extensions twice",
+            ),
             Self::HeadTooBig { limit } => {
                 write!(f, "the answer's head has more than {limit} bytes; {limit} are allowed")
             }
@@ -474,6 +480,16 @@ mod tests {
         };
         twice("Sec-WebSocket-Accept", ResponseError::AcceptKey);
         twice("Sec-WebSocket-Protocol", ResponseError::Subprotocol);
+        // Joined to one list these would be a sound answer, for empty elements are passed over.
+        let sound = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+        for (more, is_agreed) in [("", true), ("Sec-WebSocket-Extensions:\r\n", false)] {
+            let head = format!("Connection: Upgrade\r\n{sound}{more}");
+            let response = RESPONSE.replace("Connection: Upgrade\r\n", &head);
+            let mut handshake = ClientRequest { offers_deflate: true, ..REQUEST }.handshake();
+            let answered = handshake.receive(response.as_bytes());
+            assert_eq!(answered.is_ok(), is_agreed, "{more}");
+            assert!(is_agreed || answered == Err(ResponseError::Extension));
+        }
     }
 
     #[test]

@@ -183,11 +183,13 @@ impl HandshakeError {
 
     /// The refusal: its status, its headers (426 names version 13) and one line that says what would be right.
     pub fn response(&self) -> Response {
-        self.headers()
-            .iter()
-            .fold(Response::text(self.status(), format!("{self}\n")), |response, (name, value)| {
-                response.header(*name, *value)
-            })
+        let refusal =
+            self.headers().iter().fold(
+                Response::text(self.status(), format!("{self}\n")),
+                |response, (name, value)| response.header(*name, *value),
+            );
+        // RFC 6455 §9.1: fail the connection, which is to close it (§7.1.7). Whoever got anything else wrong may ask again.
+        if *self == Self::Extensions { refusal.closing() } else { refusal }
     }
 
     fn headers(&self) -> &'static [(&'static str, &'static str)] {

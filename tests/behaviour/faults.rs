@@ -152,6 +152,19 @@ fn a_handshake_that_is_not_sound_is_refused_and_counted() {
 }
 
 #[test]
+fn malformed_extensions_are_refused_and_end_the_connection() {
+    let server = Running::start(options(), |_| Room::default());
+    let mut bad = server.connect();
+    bad.send(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Extensions: permessage-deflate;\r\n\r\n",
+    );
+    let answer = bad.read_answer();
+    assert_eq!((answer.status, answer.says_close()), (400, true), "{}", answer.head);
+    assert!(bad.read_to_end().is_empty(), "the end, although the client has not ended its side");
+}
+
+#[test]
 fn a_silent_peer_is_pinged_and_then_closed() {
     let patience = Patience {
         ping_after: Duration::from_millis(300),

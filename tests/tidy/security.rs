@@ -22,10 +22,7 @@ fn defences(tree: &Tree) -> Vec<Finding> {
     let config = tree.text(CONFIG).unwrap_or_default();
     let counters = tree.text(COUNTERS).unwrap_or_default();
     let sources = tree.rust(&["src", "tests"]);
-    let is_test = |name: &str| {
-        let function = format!("fn {name}(");
-        sources.iter().any(|source| source.lexed.code.contains(&function))
-    };
+    let is_test = |name: &str| sources.iter().any(|source| source.has_test(name));
     let mut found = Vec::new();
     for (line, cells) in rows(document) {
         let mut tell = |wrong: String, right: &str| {
@@ -144,7 +141,7 @@ mod tests {
             (SECURITY, document.as_str()),
             (CONFIG, config),
             (COUNTERS, counters),
-            ("tests/a.rs", "#[test]\nfn it_holds() {}\n"),
+            ("tests/a.rs", "#[test]\nfn it_holds() {}\nfn it_helps() {}\n"),
         ];
         check(defences, &files, expected);
     }
@@ -174,6 +171,7 @@ mod tests {
         check_row("| x | y | `limits.idle` (9 seconds) | `closed` | `it_holds` |", &here);
         check_row("| x | y | `limits.idle` (10 seconds) | `opened` | `it_holds` |", &here);
         check_row("| x | y | `limits.idle` (10 seconds) | `closed` | `it_held` |", &here);
+        check_row("| x | y | `limits.idle` (10 seconds) | `closed` | `it_helps` |", &here);
         check_row("| x | y | `limits.idle` (10 seconds) | `closed` | soon |", &here);
         check_row("| x | y | | `closed` | `it_holds` |", &here);
     }

@@ -109,6 +109,16 @@ impl Source<'_> {
         self.is_test() || self.lexed.is_test_line(line)
     }
 
+    /// Whether a test of that name stands here: a function with `#[test]` among its attributes, in a `proptest!` or not.
+    pub(crate) fn has_test(&self, name: &str) -> bool {
+        let code = &self.lexed.code;
+        code.match_indices(&format!("fn {name}(")).any(|(at, _)| {
+            // Since the item before it there are attributes alone.
+            let item = code[..at].rfind(['{', '}', ';']).map_or(0, |end| end + 1);
+            code[item..at].contains("#[test]")
+        })
+    }
+
     /// The `//!` lines at the top.
     pub(crate) fn head(&self) -> String {
         self.text.lines().take_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n")
@@ -161,6 +171,17 @@ fn this_tree_has_its_front_door() {
     assert!(tree.text("src/lib.rs").is_some());
     assert!(tree.text("Cargo.toml").is_some());
     assert!(tree.rust(&["tests"]).iter().any(|source| source.path == "tests/tidy/tree.rs"));
+}
+
+#[test]
+fn a_source_knows_its_tests_from_its_other_functions() {
+    let text = "#[test]\n#[ignore = \"slow; {\"]\nfn a_fact() {}\nfn helps() {}\n// #[test]\nfn said() {}\n\
+                proptest! {\n    #[test]\n    fn a_property(n in 0..9) {}\n}\n";
+    let tree = Tree::sample(&[("tests/a.rs", text)]);
+    let sources = tree.rust(&["tests"]);
+    let has = |name| sources[0].has_test(name);
+    assert!(has("a_fact") && has("a_property"));
+    assert!(!has("helps") && !has("said") && !has("fact"));
 }
 
 #[test]

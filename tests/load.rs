@@ -287,14 +287,17 @@ fn slow_ones_are_closed_or_hear_all() {
 
 #[test]
 fn herd_comes_back_and_those_who_are_refused_try_again() {
-    let brief = "--connections 50 --stay 5 --rate 50 --seconds 1 --warm-up 0";
-    let report = Running::pusher().load("herd", "pusher", &format!("{brief} --threads 2"));
+    let brief = "--connections 50 --stay 5 --rate 50 --seconds 1 --warm-up 0 --rounds 1";
+    let twice = brief.replace("--rounds 1", "--rounds 2 --threads 2");
+    let report = Running::pusher().load("herd", "pusher", &twice);
     assert_eq!(report.faults, Faults::default(), "{}", report.table());
+    assert!(figure(&report, "deliveries to those who stay") >= 500.0, "{}", report.table());
     assert_eq!(figure(&report, "tries that failed"), 0.0, "{}", report.table());
     assert!(figure(&report, "until all were subscribed again") > 0.0);
     let house = Running::plain(|| House::new(Unfair::Refuses));
     let apart = |house: &Running| format!("--apart ws://{}/echo", house.address);
-    let more = format!("--connections 25 --stay 5 --rate 50 --seconds 1 {}", apart(&house));
+    let more =
+        format!("--connections 25 --stay 5 --rate 50 --seconds 1 --rounds 1 {}", apart(&house));
     let report = house.load("herd", "plain", &more);
     assert_eq!(report.faults, Faults::default(), "{}", report.table());
     // Numbers 35, 42, 49 of 25 who come again; then 56 of those three.

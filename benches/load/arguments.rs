@@ -330,6 +330,10 @@ pub(crate) struct Herd {
     /// Subscribers that stay
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub(crate) stay: usize,
+    /// How many times the herd is cut off and comes back
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
     /// Events per second to those who stay
     #[arg(long, value_name = "N", default_value_t = 20.0)]
     pub(crate) rate: f64,

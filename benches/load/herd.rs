@@ -2,9 +2,13 @@
 //! clients have: how soon all are subscribed again, how many tries it takes, and what those notice who stayed.
 //!
 //! ```text
+//!             ┌──────────────────────────────── rounds ────────────────────────────┐
 //!   calm ──▶ cut all of the herd ──1 s──▶ all begin to connect ──▶ all are subscribed ──▶ an event proves it
 //!   those who stayed: ──── events by a schedule, all the time ────────────────────────▶
 //! ```
+//!
+//! A herd lasts for two seconds, which is some forty events to those who stayed: the one that is latest would be all that a p99 of
+//! a single herd tells. So there are several, one after the other, and the p99 is that of all of their events.
 
 use std::collections::VecDeque;
 use std::io;
@@ -49,8 +53,10 @@ struct Returning {
     sleepers: Sleepers,
     /// Those who are to be cut off have lower numbers than this.
     uncut: usize,
-    /// Tries of each client, by its own number.
+    /// Tries of each client in this round, by its own number.
     tries: Vec<u32>,
+    /// Clients that needed a second try and a third one, in rounds that are over.
+    needed: [usize; 2],
     /// Those who wait for their next try, the first one first.
     waiting: VecDeque<Traveller>,
     /// Who is on a connection and not subscribed yet, and since when.
@@ -72,6 +78,7 @@ impl Returning {
             sleepers: Sleepers::new(count),
             uncut: count,
             tries: vec![0; count],
+            needed: [0; 2],
             waiting: VecDeque::new(),
             trying: vec![None; count],
             back: 0,
@@ -91,6 +98,15 @@ impl Returning {
 
     fn is_back(&self) -> bool {
         self.back >= self.tries.len()
+    }
+
+    /// All are there, and may be cut off again.
+    fn end_round(&mut self) {
+        for (needed, tries) in self.needed.iter_mut().zip([2, 3]) {
+            *needed += self.tries.iter().filter(|tried| **tried >= tries).count();
+        }
+        self.tries.fill(0);
+        (self.back, self.uncut) = (0, self.tries.len());
     }
 
     /// Cuts a few of those off that are there yet; when none is, all are to come back at one time. Says when to go on.
@@ -171,13 +187,15 @@ impl Part for Returning {
 /// What one thread found.
 struct Found {
     calm: Latencies,
-    herd: Latencies,
+    /// By round.
+    herds: Vec<Latencies>,
     lag: Latencies,
     back: Latencies,
-    tries: Vec<u32>,
+    /// Clients that needed a second try and a third one.
+    needed: [usize; 2],
     failed_tries: u64,
     first_failure: Option<String>,
-    /// From the cut until all of all threads were back.
+    /// From the cut until all of all threads were back, all rounds together.
     took: Nanos,
     faults: Faults,
 }
@@ -191,7 +209,9 @@ pub(crate) fn run(context: &Context, herd: &Herd) -> io::Result<Report> {
         stage.gather(|| Ok(()))?;
         overflows = process::listen_overflows();
         before = stage.gather(|| context.server.sample())?;
-        done = stage.gather(|| context.server.sample())?;
+        for _ in 0..herd.rounds {
+            done = stage.gather(|| context.server.sample())?;
+        }
         overflows = process::listen_overflows().saturating_sub(overflows);
         stage.gather(|| Ok(()))?;
         Ok(())
@@ -202,15 +222,16 @@ pub(crate) fn run(context: &Context, herd: &Herd) -> io::Result<Report> {
         play(context, herd, crowd)
     };
     let found = with_threads(context, play, conduct)?;
-    let Herd { connections, stay, size, rate, .. } = herd;
+    let Herd { connections, stay, rounds, size, rate, .. } = herd;
     let mut report = Report::new(format!(
-        "herd: {connections} are cut off and come back at once; {stay} stay, {size} bytes, {rate} events a second"
+        "herd: {rounds} times {connections} are cut off and come back at once; {stay} stay, {size} bytes, {rate} events a second"
     ));
     tell(&mut report, &found);
     report.add("listen queue overflows, whole machine", overflows as f64, Unit::Count);
     if context.server.is_known() {
         let took = found.iter().map(|one| one.took).max().unwrap_or(0);
-        let work = Work { count: *connections as u64, what: "connections", took };
+        let count = *connections as u64 * u64::from(*rounds);
+        let work = Work { count, what: "connections", took };
         report.add_effort(&(done - before), work);
         report.add_memory("afterwards", done.memory);
     }
@@ -222,7 +243,7 @@ fn tell(report: &mut Report, found: &[Found]) {
     for one in found {
         report.faults.add(&one.faults);
         calm.add(&one.calm);
-        herd.add(&one.herd);
+        one.herds.iter().for_each(|round| herd.add(round));
         lag.add(&one.lag);
         back.add(&one.back);
     }
@@ -231,22 +252,35 @@ fn tell(report: &mut Report, found: &[Found]) {
     report.add_latencies("back to subscribed", &back);
     let failed: u64 = found.iter().map(|one| one.failed_tries).sum();
     report.add("tries that failed", failed as f64, Unit::Count);
-    for (name, least) in
-        [("clients that needed a second try", 2), ("clients that needed a third try", 3)]
+    for (at, name) in
+        ["clients that needed a second try", "clients that needed a third try"].iter().enumerate()
     {
-        let tries = found.iter().flat_map(|one| &one.tries);
-        let clients = tries.filter(|tries| **tries >= least).count();
-        report.add(name, clients as f64, Unit::Count);
+        let clients: usize = found.iter().map(|one| one.needed[at]).sum();
+        report.add(*name, clients as f64, Unit::Count);
     }
     report.add("deliveries to those who stay", herd.count() as f64, Unit::Count);
     report.add_latencies("calm, those who stay", &calm);
     report.add_latencies("herd, those who stay", &herd);
     let ratio = herd.at_percent(99.0) as f64 / calm.at_percent(99.0).max(1) as f64;
     report.add("p99 of those who stay, herd per calm", ratio, Unit::Count);
+    let worst = worst_of(found).at_percent(99.0) as f64 / calm.at_percent(99.0).max(1) as f64;
+    report.add("p99 of those who stay, worst herd per calm", worst, Unit::Count);
     report.add_latencies("generator's own lag", &lag);
     if let Some(failure) = found.iter().find_map(|one| one.first_failure.clone()) {
         report.remarks.push(format!("The first try that failed: {failure}."));
     }
+}
+
+/// What those who stay noticed of the herd that they noticed most.
+fn worst_of(found: &[Found]) -> Latencies {
+    let rounds = found.first().map_or(0, |one| one.herds.len());
+    let herd = |round: usize| {
+        let mut of_all = Latencies::new();
+        found.iter().filter_map(|one| one.herds.get(round)).for_each(|one| of_all.add(one));
+        of_all
+    };
+    let worst = (0..rounds).map(herd).max_by_key(|herd| herd.at_percent(99.0));
+    worst.unwrap_or_else(Latencies::new)
 }
 
 fn play(context: &Context, herd: &Herd, crowd: &mut Crowd) -> io::Result<Found> {
@@ -278,10 +312,16 @@ fn play(context: &Context, herd: &Herd, crowd: &mut Crowd) -> io::Result<Found> 
     trip.calm(&mut pair, (&mut audience, &mut returning), herd.time.seconds)?;
     let calm = audience.take_latencies();
     pair.meet(stage, (&mut audience, &mut returning))?;
-    let took = trip.cut_and_come_back(&mut pair, (&mut audience, &mut returning))?;
-    let herd = audience.take_latencies();
-    course.end(&mut audience);
-    pair.meet(stage, (&mut audience, &mut returning))?;
+    let (mut herds, mut took) = (Vec::new(), 0);
+    for round in 1..=herd.rounds {
+        took += trip.cut_and_come_back(&mut pair, (&mut audience, &mut returning))?;
+        herds.push(audience.take_latencies());
+        returning.end_round();
+        if round == herd.rounds {
+            course.end(&mut audience);
+        }
+        pair.meet(stage, (&mut audience, &mut returning))?;
+    }
     if context.target.is_pusher() {
         let channel = channel.filter(|_| course.index == 0);
         let is_heard = |returning: &Returning| returning.sleepers.heard >= many;
@@ -291,9 +331,9 @@ fn play(context: &Context, herd: &Herd, crowd: &mut Crowd) -> io::Result<Found> 
     pair.meet(stage, (&mut audience, &mut returning))?;
     let mut faults = audience.faults;
     faults.add(&returning.sleepers.faults);
-    let Returning { latencies: back, tries, failed_tries, first_failure, .. } = returning;
+    let Returning { latencies: back, needed, failed_tries, first_failure, .. } = returning;
     let lag = audience.lag;
-    Ok(Found { calm, herd, lag, back, tries, failed_tries, first_failure, took, faults })
+    Ok(Found { calm, herds, lag, back, needed, failed_tries, first_failure, took, faults })
 }
 
 /// The channel of the herd, which each must have signed for.

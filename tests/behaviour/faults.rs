@@ -81,11 +81,15 @@ fn a_continuation_of_nothing_closes_with_1002() {
     check(&[&empty(0x80), &empty(0x00)], 1002);
     // The message itself is echoed, so this one is not of the table.
     let server = Running::start(options(), |_| Room::default());
+    let mut bystander = WsClient::open(&server);
     let mut bad = WsClient::open(&server);
     bad.client.offer(after_a_message);
     assert_eq!(bad.hear(), "");
     assert!(bad.hear().starts_with("error: "));
     assert_eq!(bad.hear(), "<close 1002>");
+    assert_eq!(server.metrics().total(Counter::WsErrors), 1);
+    bystander.say("after");
+    assert_eq!(bystander.hear(), "after");
 }
 
 #[test]

@@ -137,6 +137,7 @@ fn every_fault_is_refused_and_touches_nobody_else() {
             check_answer(other, "GET /other ");
         }
     }
+    assert_eq!(server.metrics().total(Counter::Panics), 0);
 }
 
 #[test]
@@ -177,13 +178,20 @@ fn a_half_sent_request_meets_the_deadline() {
         post("Transfer-Encoding: chunked", "a\r\nhalf"),
         post("Expect: 100-continue\r\nTransfer-Encoding: chunked", "0\r\n"),
     ];
+    let mut bystander = server.connect();
+    bystander.send(get("/before"));
+    check_answer(&mut bystander, "GET /before ");
     let mut clients = half_sent.map(|bytes| (server.connect(), bytes));
     for (client, bytes) in &mut clients {
         client.send(&bytes);
     }
-    for (client, bytes) in &mut clients {
+    for ((client, bytes), count) in clients.iter_mut().zip(1..) {
         check_refused(client, &heard, bytes.as_bytes(), E::Timeout);
+        assert!(server.metrics().total(Counter::RequestsLate) >= count, "{bytes:?}");
+        bystander.send(get("/other"));
+        check_answer(&mut bystander, "GET /other ");
     }
+    assert_eq!(server.metrics().total(Counter::RequestsLate), 5);
 }
 
 #[test]

@@ -211,10 +211,23 @@ fn deep_nesting_is_refused_or_passed_on_and_never_followed() {
         "events",
         &format!(r#"{{"name":"n","channel":"news","data":{open}{close}}}"#),
     );
-    let body =
-        format!(r#"{{"name":"n","channel":"news","data":{}{}}}"#, "[".repeat(9), "]".repeat(9));
-    assert_eq!(scene.backend.post_text("events", &body).status, 200);
-    assert_eq!(scene.client.message(), event("n", "news", "[[[[[[[[[]]]]]]]]]"));
+    // As deep as the limit of an event lets it be.
+    let deep = 51_000;
+    let (open, close) = ("[".repeat(deep), "]".repeat(deep));
+    let objects = r#"{"a":"#.repeat(deep / 3);
+    let body = |data: &str| format!(r#"{{"name":"n","channel":"news","data":{data}}}"#);
+    let batch = |data: &str| format!(r#"{{"batch":[{}]}}"#, body(data));
+    for data in [&open, &objects, &format!("{open}{}", &close[1..]), &format!("{open}{close}]")] {
+        scene.check_body(400, &[], "events", &body(data));
+        scene.check_body(400, &[], "batch_events", &batch(data));
+    }
+    scene.client.check_alive();
+    let balanced = format!("{open}{close}");
+    for (path, body) in [("events", body(&balanced)), ("batch_events", batch(&balanced))] {
+        assert_eq!(scene.backend.post_text(path, &body).status, 200);
+        assert_eq!(scene.client.message(), event("n", "news", &balanced));
+    }
+    scene.client.check_alive();
 }
 
 #[test]

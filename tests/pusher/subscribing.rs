@@ -109,7 +109,10 @@ fn signed_channels_are_heard_by_whoever_may() {
 fn a_signature_of_anything_else_is_refused_and_leaves_no_trace() {
     let server = Running::start();
     let mut client = Client::join(&server, "key");
-    let other = Client::join(&server, "key");
+    let mut other = Client::join(&server, "key");
+    let message = signed(&other, "private-a", "secret", None);
+    other.say(&message);
+    assert_eq!(other.message(), succeeded("private-a"));
     let right = channel_signature("secret", &client.socket_id, "private-a", None);
     let auth = |auth: &str| {
         json!({"event": "pusher:subscribe", "data": {"auth": auth, "channel": "private-a"}})
@@ -131,6 +134,7 @@ fn a_signature_of_anything_else_is_refused_and_leaves_no_trace() {
     }
     Backend::new(&server).publish("private-a", "secret", "");
     client.check_alive();
+    assert_eq!(other.message(), event("secret", "private-a", ""));
 }
 
 #[test]

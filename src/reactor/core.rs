@@ -67,6 +67,8 @@ pub(crate) struct Core<D: Directory> {
     pub(crate) ready: VecDeque<u32>,
     /// The server was told to stop.
     pub(crate) is_stopping: bool,
+    /// As many as can be named. Fewer in tests: so many slots take a gigabyte.
+    pub(crate) most_connections: usize,
     metrics: Metrics,
     entropy: Entropy,
     generation: u32,
@@ -104,6 +106,7 @@ impl<D: Directory> Core<D> {
             timers,
             ready: VecDeque::new(),
             is_stopping: false,
+            most_connections: ConnId::MOST_SLOTS,
             metrics: parts.metrics,
             entropy: parts.entropy,
             generation: 0,
@@ -127,7 +130,7 @@ impl<D: Directory> Core<D> {
 
     /// A slot for a new connection; `None` if the core has as many as it can name.
     pub(crate) fn insert(&mut self) -> Option<ConnId> {
-        if self.slots.len() == ConnId::MOST_SLOTS {
+        if self.slots.len() == self.most_connections {
             return None;
         }
         self.generation =

@@ -11,12 +11,6 @@ const COUNTERS: &str = "src/metrics/counters.rs";
 /// The last three cells of a row.
 const HEADS: [&str; 3] = ["limit", "counter", "test"];
 
-/// Counters that no test reads, and why.
-const UNREAD: [(&str, &str); 1] = [(
-    "ConnectionsRefused",
-    "it counts from the 2²⁴th connection of a core on, which take a gigabyte of slots to have",
-)];
-
 fn defences(tree: &Tree) -> Vec<Finding> {
     let Some(document) = tree.text(SECURITY) else { return Vec::new() };
     let config = tree.text(CONFIG).unwrap_or_default();
@@ -113,18 +107,11 @@ fn unread_counters(tree: &Tree) -> Vec<Finding> {
         let (name, text) = line.trim().split_once(" => \"")?;
         text.ends_with("\",").then_some((index + 1, name))
     });
-    let excused = |name: &str| UNREAD.iter().any(|(unread, _)| *unread == name);
-    let unread = names.filter(|(_, name)| is_read(name) == excused(name));
-    let tell = |(line, name): (usize, &str)| match excused(name) {
-        true => Finding::new(COUNTERS, line, format!("`{name}` is read"), "take it off the list"),
-        false => Finding::new(
-            COUNTERS,
-            line,
-            format!("no test reads `{name}`"),
-            "show what counts there",
-        ),
+    let tell = |(line, name): (usize, &str)| {
+        let wrong = format!("no test reads `{name}`");
+        Finding::new(COUNTERS, line, wrong, "show what counts there")
     };
-    unread.map(tell).collect()
+    names.filter(|(_, name)| !is_read(name)).map(tell).collect()
 }
 
 mod tests {

@@ -321,6 +321,13 @@ impl<D: Directory, H: Handler<D>> Simulation<H, D> {
         census
     }
 
+    /// Has each core name no more connections than that.
+    #[cfg(test)]
+    pub(crate) fn limit_connections(&mut self, most: usize) {
+        let shards = self.seats.iter_mut().filter_map(|seat| seat.shard.as_mut());
+        shards.for_each(|shard| shard.core.most_connections = most);
+    }
+
     /// The handler and the directory of each core.
     #[cfg(test)]
     pub(crate) fn applications(&mut self) -> impl Iterator<Item = (&H, &mut D)> {

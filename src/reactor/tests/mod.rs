@@ -10,6 +10,7 @@ mod last_words;
 mod lateness;
 mod membership;
 mod random;
+mod refusing;
 mod reminders;
 mod reviewing;
 

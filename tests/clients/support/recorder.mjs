@@ -154,9 +154,10 @@ export class Recorder {
         return this.pusher.connection.state;
     }
 
-    /** Subscribes as a Laravel application does, to one event by its class. */
+    /** Listens as a Laravel application does, to one event by its class. Notes such events as `listen:EVENT`. */
     listen(channel, event) {
-        this.echo.channel(channel).listen(event, (data) => this.#note(this.events, { channel, event, data }));
+        const hear = (data) => this.#note(this.events, { channel, event: `listen:${event}`, data });
+        this.echo.channel(channel).listen(event, hear);
     }
 
     /** Unsubscribes, and waits until the server has surely read it: there is an answer to a ping only. */

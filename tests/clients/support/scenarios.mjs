@@ -145,8 +145,9 @@ export function scenarios(kind, make) {
                 const [client] = await subscribe('orders');
                 await client.listen('orders', 'OrderShipped');
                 await stage.server.sdk().trigger('orders', 'App\\Events\\OrderShipped', { order: 3 });
-                const events = await heard(client, 'orders', 'OrderShipped');
-                assert.ok(events.some(({ event, data }) => event === 'OrderShipped' && data.order === 3));
+                const events = await heard(client, 'orders', 'listen:OrderShipped');
+                const own = events.filter(({ event }) => event === 'listen:OrderShipped');
+                assert.deepEqual(own, [{ channel: 'orders', event: 'listen:OrderShipped', data: { order: 3 } }]);
             });
         }
     });

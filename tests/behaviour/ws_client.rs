@@ -17,11 +17,15 @@ impl WsClient {
         Self::upgrade(server.connect())
     }
 
-    pub(crate) fn upgrade(mut client: Client) -> Self {
-        client.send(
-            "GET /chat HTTP/1.1\r\nHost: x\r\nUser-Agent: behaviour\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-        );
+    pub(crate) fn upgrade(client: Client) -> Self {
+        Self::upgrade_at(client, "/chat")
+    }
+
+    pub(crate) fn upgrade_at(mut client: Client, path: &str) -> Self {
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: behaviour\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        ));
         let head = client.read_head();
         assert_eq!(head.status, 101, "{}", head.head);
         Self {

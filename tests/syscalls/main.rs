@@ -14,6 +14,8 @@ mod support;
 #[path = "../behaviour/ws_client.rs"]
 mod ws_client;
 
+mod command;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -81,9 +83,25 @@ fn count(server: &ServerProcess, act: impl FnOnce()) -> BTreeMap<String, usize> 
 }
 
 fn count_of(server: &ServerProcess, which: &str, act: impl FnOnce()) -> BTreeMap<String, usize> {
+    let mut first = WsClient::upgrade(Client::connect(server.address));
+    let mark = |word: &str| {
+        first.say(word);
+        assert_eq!(first.hear(), word);
+    };
+    trace(server.id(), which, mark, act)
+}
+
+/// The system calls of a process. `mark` has it send a word, by which beginning and end are known.
+fn trace(
+    process: u32,
+    which: &str,
+    mut mark: impl FnMut(&str),
+    act: impl FnOnce(),
+) -> BTreeMap<String, usize> {
     let mut strace = Command::new("strace")
-        .args(["-f", "-e", which, "-e", "signal=none", "-p"])
-        .arg(server.id().to_string())
+        // As much of what is sent as the words stand in.
+        .args(["-f", "-s", "128", "-e", which, "-e", "signal=none", "-p"])
+        .arg(process.to_string())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -91,17 +109,14 @@ fn count_of(server: &ServerProcess, which: &str, act: impl FnOnce()) -> BTreeMap
     let mut lines = BufReader::new(strace.stderr.take().unwrap()).lines().map_while(Result::ok);
     let is_attached = lines.by_ref().any(|line| line.contains("attached"));
     assert!(is_attached, "strace may look at a process that we started");
-    let mut first = WsClient::upgrade(Client::connect(server.address));
-    first.say("begin");
-    assert_eq!(first.hear(), "begin");
+    mark("begin");
     let has_begun = lines.by_ref().any(|line| line.contains("begin"));
     assert!(has_begun, "strace sees what the server sends");
     act();
-    first.say("the end");
-    assert_eq!(first.hear(), "the end");
+    mark("the-end");
     let mut counts = BTreeMap::new();
     // `<unfinished ...>` is what strace says of a call while another thread makes one: no such word.
-    for line in lines.by_ref().take_while(|line| !line.contains("the end")) {
+    for line in lines.by_ref().take_while(|line| !line.contains("the-end")) {
         // `[pid 42] sendto(9, …` or `sendto(9, …`; what is resumed was counted when it began.
         let call = line
             .rsplit_once("] ")
@@ -134,7 +149,7 @@ fn check(events: usize, subscribers: usize, expected_call: &str) {
             }
         }
     });
-    // One more: the answer to "the end", which strace cuts where it names it, is not among them.
+    // One more: the answer to "the-end", which strace cuts where it names it, is not among them.
     assert_eq!(counts.get(expected_call), Some(&subscribers), "{counts:?}");
     let writes: usize =
         ["sendto", "sendmsg", "writev", "write"].iter().filter_map(|call| counts.get(*call)).sum();
@@ -176,7 +191,7 @@ fn an_event_that_is_published_over_http_is_a_send_for_each_subscriber_and_one_fo
     };
     publish(0);
     let counts = count(&server, || (1..=3).for_each(&mut publish));
-    // The answer to "the end", which strace cuts where it names it, is not among them.
+    // The answer to "the-end", which strace cuts where it names it, is not among them.
     assert_eq!(counts.get("sendto"), Some(&(3 * (SUBSCRIBERS + 1))), "{counts:?}");
     assert_eq!(counts.get("writev").or(counts.get("write")), None, "{counts:?}");
     assert_eq!(counts.get("epoll_ctl"), None, "a kept connection is registered once: {counts:?}");

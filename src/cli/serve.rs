@@ -28,6 +28,11 @@ pub(super) fn run(sources: Sources) -> Result<(), Failure> {
     let config = &Config::load(&sources).map_err(Failure::Settings)?;
     start_log(&config.log_filter())?;
     let descriptors = raise_descriptor_limit();
+    if config.lacks_own_descriptor_tables() {
+        tracing::info!(
+            "the call unshare is forbidden here: the limit of open files holds for the process, not for each core"
+        );
+    }
     let mut app = App::new(config).map_err(|error| match error {
         StartError::Apps(_) | StartError::Invalid { .. } => Failure::Usage(error.to_string()),
         StartError::Bind { .. } => Failure::Run(error.to_string()),

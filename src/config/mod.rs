@@ -147,6 +147,13 @@ impl Config {
         self.server.switch("server.own_descriptor_tables").unwrap_or_else(descriptors::is_possible)
     }
 
+    /// Whether each core would have such a table, did the system not forbid it.
+    pub fn lacks_own_descriptor_tables(&self) -> bool {
+        cfg!(target_os = "linux")
+            && self.server.switch("server.own_descriptor_tables").is_none()
+            && !descriptors::is_possible()
+    }
+
     /// Whether only this machine can reach the address.
     pub fn is_loopback(&self) -> bool {
         let host = self.host();

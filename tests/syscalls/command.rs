@@ -1,9 +1,11 @@
-//! The `stentor` command itself under `strace`: what a batch over its HTTP API costs the kernel.
+//! The `stentor` command itself under `strace`: what a batch over its HTTP API costs the kernel, and a system that forbids
+//! it the call `unshare`, as the sandboxes of containers do.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use stentor::app::unix_seconds;
 use stentor::pusher::signature::{Credentials, signed_query};
@@ -64,6 +66,20 @@ impl Drop for Server {
 fn stentor(more: &[&str]) -> Command {
     let mut command = Command::new(STENTOR);
     command.args(SERVE).args(more).env_clear();
+    in_an_empty_place(command)
+}
+
+/// The same, where each thread that wants a table of descriptors of its own is told that it may not. With `-D` it is the
+/// server that is our child, and `strace` that of the server.
+fn stentor_without_unshare(more: &[&str]) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
+    command.args(["-e", "trace=unshare", "-e", "inject=unshare:error=EPERM"]);
+    command.args(["env", "-i", STENTOR]).args(SERVE).args(more);
+    in_an_empty_place(command)
+}
+
+fn in_an_empty_place(mut command: Command) -> Command {
     command.current_dir(env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
     command
 }
@@ -120,4 +136,32 @@ fn check_batch(subscribers: usize) {
 fn a_batch_of_ten_over_the_api_is_one_send_for_each_subscriber_and_one_for_the_answer() {
     check_batch(FEW);
     check_batch(SUBSCRIBERS);
+}
+
+#[test]
+fn where_unshare_is_forbidden_the_server_shares_one_table_says_so_once_and_serves() {
+    let mut command = stentor_without_unshare(&["--cores", "2"]);
+    command.stderr(Stdio::piped());
+    let mut server = Server::start(command);
+    let mut clients = server.subscribers(4);
+    publish_batch(&mut Client::connect(server.address), &mut clients);
+    drop(clients);
+    kill_process(Pid::from_child(&server.child), Signal::TERM).unwrap();
+    let mut log = String::new();
+    server.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    let says =
+        log.lines().filter(|line| line.contains("unshare") && line.contains("for the process"));
+    assert_eq!(says.count(), 1, "{log}");
+    assert!(server.child.wait().unwrap().success(), "{log}");
+}
+
+#[test]
+fn where_unshare_is_forbidden_who_insists_on_tables_is_told_and_does_not_start() {
+    let ran = stentor_without_unshare(&["--own-descriptor-tables=true"]).output().unwrap();
+    let error = String::from_utf8(ran.stderr).unwrap();
+    assert!(!ran.status.success(), "{error}");
+    assert!(
+        error.contains("own_descriptor_tables is true") && error.contains("unshare"),
+        "{error}"
+    );
 }

@@ -39,11 +39,9 @@ pub(crate) fn unit(job: &mut Job<'_>) -> Verdict {
 /// The crate's second shape: WIRE and ENGINE alone must build and pass by themselves.
 pub(crate) fn bare(job: &mut Job<'_>) -> Verdict {
     let targets = other_tests(job, |features| features.is_null())?;
-    test(
-        job,
-        &[&["--no-default-features", "--lib", "--examples"], selected(&targets).as_slice()]
-            .concat(),
-    )?;
+    // The simulation has a stage for its many seeds; here it runs those of a plain `cargo test`.
+    let library = ["--no-default-features", "--lib", "--examples", "--test", "simulation"];
+    test(job, &[&library, selected(&targets).as_slice()].concat())?;
     test(job, &["--no-default-features", "--doc"])
 }
 

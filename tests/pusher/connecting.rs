@@ -12,10 +12,13 @@ fn check_served(server: &Running, target: &str) {
     assert_eq!(greeting["event"], "pusher:connection_established", "{target}: {greeting}");
 }
 
+/// Refused and counted; somebody of another app, who is there all the while, hears nothing of it and is served.
 fn check_refused(server: &Running, target: &str, code: u16) {
+    let mut bystander = Client::join(server, "other");
     let before = server.count(Counter::UpgradesRefused);
     Client::open(server, target).check_refused(code, code);
     assert_eq!(server.count(Counter::UpgradesRefused), before + 1, "{target}");
+    bystander.check_alive();
 }
 
 #[test]

@@ -22,7 +22,7 @@ const WIRE: [Target; 10] = [
 ];
 
 #[cfg(feature = "pusher")]
-const PROTOCOL: [Target; 8] = [
+const PROTOCOL: [Target; 9] = [
     ("config_dotenv", crate::config::fuzz_dotenv),
     ("config_file", crate::config::fuzz_file),
     ("config_values", crate::config::fuzz_values),
@@ -31,6 +31,7 @@ const PROTOCOL: [Target; 8] = [
     ("pusher_events", crate::pusher::fuzz_events),
     ("pusher_messages", crate::pusher::message::fuzz_messages),
     ("pusher_queries", crate::pusher::signature::fuzz_queries),
+    ("pusher_signatures", crate::pusher::signature::fuzz_auths),
 ];
 
 /// Their bodies and the tests of their seeds are in `tests/`.

@@ -580,14 +580,7 @@ pub fn fuzz_queries(data: &[u8]) {
         SignedRequest { method: "POST", path, query, body }.verify(credentials, "", clock)
     };
     assert_eq!(check(&path, &query, body), Ok(()));
-    let flip = |bytes: &[u8]| {
-        let mut bytes = bytes.to_vec();
-        let at = usize::from(change) % bytes.len().max(1);
-        if let Some(byte) = bytes.get_mut(at) {
-            *byte ^= 1 << (place & 3);
-        }
-        bytes
-    };
+    let flip = |bytes: &[u8]| flipped(bytes, usize::from(change), place & 3);
     if !body.is_empty() {
         assert!(check(&path, &query, &flip(body)).is_err());
     }
@@ -595,6 +588,61 @@ pub fn fuzz_queries(data: &[u8]) {
     assert!(check(&other, &query, body).is_err(), "{path} and {other}");
     let other = String::from_utf8_lossy(&flip(query.as_bytes())).into_owned();
     assert!(check(&path, &other, body).is_err(), "{query} and {other}");
+}
+
+/// For fuzzers: no `auth` that nobody signed is believed, whatever it is; what was signed is, and not with a bit of it, of the
+/// socket_id, of the channel or of the data changed; and what lets a client onto a channel signs nobody in, nor the other way
+/// round. The first two bytes choose the bit, the lines of the rest are an `auth`, a socket_id, a channel and data.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz_auths(data: &[u8]) {
+    const SECRET: &str = "app-secret";
+    let Some((&[at, bit], rest)) = data.split_first_chunk() else { return };
+    let text = String::from_utf8_lossy(rest);
+    let mut lines = text.splitn(4, '\n').map(str::to_owned);
+    let said: [String; 4] = std::array::from_fn(|_| lines.next().unwrap_or_default());
+    let credentials = Credentials { key: "app-key", secret: &SECRET.into() };
+    let subscribes = |[auth, socket_id, channel, data]: &[String; 4]| {
+        verify_channel(credentials, auth, socket_id, channel, Some(data)).is_ok()
+    };
+    let signs_in = |[auth, socket_id, _, data]: &[String; 4]| {
+        verify_user(credentials, auth, socket_id, data).is_ok()
+    };
+    let [auth, socket_id, channel, data] = &said;
+    let with = |auth: &str| [auth.to_owned(), socket_id.clone(), channel.clone(), data.clone()];
+    for forged in [auth.clone(), format!("app-key:{auth}")].map(|auth| with(&auth)) {
+        assert!(!subscribes(&forged) && !signs_in(&forged), "{forged:?}");
+    }
+    let signature = channel_signature(SECRET, socket_id, channel, Some(data));
+    let subscription = with(&format!("app-key:{signature}"));
+    let sign_in = with(&format!("app-key:{}", user_signature(SECRET, socket_id, data)));
+    assert!(subscribes(&subscription) && signs_in(&sign_in), "{said:?}");
+    // Channels that want a signature begin with `private-` or `presence-`, whatever else an app allows in their names.
+    if !channel.is_empty() && !channel.starts_with(':') {
+        assert!(!subscribes(&sign_in) && !signs_in(&subscription), "{said:?}");
+    }
+    let change = |signed: &[String; 4], part: usize| {
+        let mut forged = signed.clone();
+        let other = flipped(forged[part].as_bytes(), usize::from(at), bit & 7);
+        forged[part] = String::from_utf8_lossy(&other).into_owned();
+        forged
+    };
+    for part in 0..said.len() {
+        let (to_channel, to_user) = (change(&subscription, part), change(&sign_in, part));
+        assert!(to_channel == subscription || !subscribes(&to_channel), "{to_channel:?}");
+        // A sign-in has no channel.
+        assert!(part == 2 || to_user == sign_in || !signs_in(&to_user), "{to_user:?}");
+    }
+}
+
+/// The bytes, with one bit of one of them changed, if there are any.
+#[cfg(any(test, fuzzing))]
+fn flipped(bytes: &[u8], at: usize, bit: u8) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let at = at % bytes.len().max(1);
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte ^= 1 << bit;
+    }
+    bytes
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!                                                   └──▶ theirs, whole ───▶ Outcome ──┴──▶ equal, or argued
 //! ```
 //!
-//! A failure prints the seed and the bytes. Each argument must be needed by some stream, or it would hide what it does not
+//! A failure prints the seed and the bytes. No extension is agreed to: tungstenite has none. Each argument must be needed by some stream, or it would hide what it does not
 //! explain.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its own functions too")]
 
@@ -20,8 +20,12 @@ use tungstenite::protocol::{Role as TheirRole, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
 const STREAMS: u64 = 30_000;
-/// Small, so that many streams pass it.
-const MESSAGE_BYTES: usize = 300;
+/// The limit of most streams: small, so that many pass it.
+const FEW_BYTES: usize = 300;
+/// The limit of the others: their lengths take two bytes, or eight.
+const MANY_BYTES: usize = 70_000;
+/// One stream in so many has the larger limit.
+const LARGE_ONE_IN: usize = 40;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// What one side made of a stream.
@@ -83,8 +87,16 @@ impl Random {
     }
 }
 
+/// What both sides are given.
+struct Stream {
+    bytes: Vec<u8>,
+    /// The longest message that is taken.
+    limit: usize,
+}
+
 /// A stream of a few frames. Whether one may follow another is left to chance, with a bias towards what may.
-fn stream(random: &mut Random, from: Role) -> Vec<u8> {
+fn stream(random: &mut Random, from: Role) -> Stream {
+    let limit = if random.one_in(LARGE_ONE_IN) { MANY_BYTES } else { FEW_BYTES };
     let mut bytes = Vec::new();
     let mut is_inside = false;
     for _ in 0..1 + random.below(6) {
@@ -99,7 +111,7 @@ fn stream(random: &mut Random, from: Role) -> Vec<u8> {
         if !opcode.is_control() {
             is_inside = !is_final;
         }
-        let payload = payload(random, opcode);
+        let payload = payload(random, opcode, limit);
         let key = (from == Role::Client).then_some(KEY);
         let start = bytes.len();
         if random.one_in(40) {
@@ -120,10 +132,10 @@ fn stream(random: &mut Random, from: Role) -> Vec<u8> {
     if random.one_in(20) {
         bytes.extend((0..random.below(12)).map(|_| random.byte()));
     }
-    bytes
+    Stream { bytes, limit }
 }
 
-fn payload(random: &mut Random, opcode: Opcode) -> Vec<u8> {
+fn payload(random: &mut Random, opcode: Opcode, limit: usize) -> Vec<u8> {
     match opcode {
         Opcode::Close => {
             let code = match random.below(4) {
@@ -155,8 +167,12 @@ fn payload(random: &mut Random, opcode: Opcode) -> Vec<u8> {
                 let among = if random.one_in(6) { pieces.len() } else { 4 };
                 payload.extend_from_slice(pieces[random.below(among)]);
             }
-            if random.one_in(8) {
-                payload.resize(random.pick(&[125, 126, 299, 300, 301]), b'x');
+            let borders: &[usize] = match limit {
+                FEW_BYTES => &[125, 126, 299, 300, 301],
+                _ => &[126, 300, 65_535, 65_536, 69_999, 70_000, 70_001],
+            };
+            if random.one_in(if limit == FEW_BYTES { 8 } else { 3 }) {
+                payload.resize(random.pick(borders), b'x');
             }
             payload
         }
@@ -182,13 +198,14 @@ fn push_wide(
 }
 
 /// Our side, fed with parts of any length.
-fn ours(role: Role, bytes: &[u8], random: &mut Random) -> Outcome<ProtocolError> {
-    let (mut protocol, limits) = (Protocol::new(role), Limits { message_bytes: MESSAGE_BYTES });
+fn ours(role: Role, bytes: &[u8], limit: usize, random: &mut Random) -> Outcome<ProtocolError> {
+    let (mut protocol, limits) = (Protocol::new(role), Limits { message_bytes: limit });
+    let longest_part = if limit == FEW_BYTES { 40 } else { 4_000 };
     let (mut said, mut answers, mut end) = (Vec::new(), Vec::new(), None);
     let mut bytes = bytes.to_vec();
     let mut rest = bytes.as_mut_slice();
     while !rest.is_empty() {
-        let length = (1 + random.below(40)).min(rest.len());
+        let length = (1 + random.below(longest_part)).min(rest.len());
         let (part, after) = rest.split_at_mut(length);
         rest = after;
         let mut input = Input { bytes: part };
@@ -211,6 +228,17 @@ fn ours(role: Role, bytes: &[u8], random: &mut Random) -> Outcome<ProtocolError>
         (_, None) => End::Waits,
     };
     Outcome { said, pongs, end }
+}
+
+impl Said {
+    /// Whether its length takes eight bytes, if it came in one frame.
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Text(text) => text.len() > usize::from(u16::MAX),
+            Self::Binary(payload) => payload.len() > usize::from(u16::MAX),
+            _ => false,
+        }
+    }
 }
 
 impl From<Event<'_>> for Said {
@@ -254,10 +282,9 @@ impl Write for Socket {
 }
 
 /// Their side. A failure is the close code that it would earn.
-fn theirs(role: Role, bytes: &[u8]) -> Outcome<u16> {
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MESSAGE_BYTES))
-        .max_frame_size(Some(MESSAGE_BYTES));
+fn theirs(role: Role, bytes: &[u8], limit: usize) -> Outcome<u16> {
+    let config =
+        WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
     let role = if role == Role::Server { TheirRole::Server } else { TheirRole::Client };
     let socket = Socket { bytes: io::Cursor::new(bytes.to_vec()), written: Vec::new() };
     let mut socket = WebSocket::from_raw_socket(socket, role, Some(config));
@@ -310,8 +337,19 @@ fn answered(mut bytes: &[u8]) -> (Vec<Vec<u8>>, Option<Option<u16>>) {
     (pongs, close)
 }
 
-/// Where the first frame begins that announces more than the limit, if one does, and whether the stream ends inside a frame.
-fn frames(whole: &[u8]) -> (Option<usize>, bool) {
+/// Where a stream ends.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Last {
+    /// Behind a frame.
+    Whole,
+    /// Inside a frame's header.
+    InHeader,
+    /// So many bytes before a frame's end.
+    Lacks(usize),
+}
+
+/// Where the first frame begins that announces more than the limit, if one does, and where the stream ends.
+fn frames(whole: &[u8], limit: usize) -> (Option<usize>, Last) {
     let mut first_long = None;
     let mut bytes = whole;
     while let [_, second, rest @ ..] = bytes {
@@ -321,16 +359,36 @@ fn frames(whole: &[u8]) -> (Option<usize>, bool) {
             127 => (rest.first_chunk().map(|b| u64::from_be_bytes(*b)), rest.get(8..)),
             short => (Some(u64::from(short)), Some(rest)),
         };
-        let (Some(length), Some(rest)) = (length, rest) else { return (first_long, true) };
-        if length > MESSAGE_BYTES as u64 {
+        let (Some(length), Some(rest)) = (length, rest) else {
+            return (first_long, Last::InHeader);
+        };
+        if length > limit as u64 {
             first_long = first_long.or(Some(start));
         }
         let key = if second & 0x80 == 0 { 0 } else { 4 };
-        let end = usize::try_from(length).ok().and_then(|length| length.checked_add(key));
-        let Some(after) = end.and_then(|end| rest.get(end..)) else { return (first_long, true) };
+        let end = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(key);
+        let Some(after) = rest.get(end..) else {
+            return (first_long, Last::Lacks(end - rest.len()));
+        };
         bytes = after;
     }
-    (first_long, !bytes.is_empty())
+    (first_long, if bytes.is_empty() { Last::Whole } else { Last::InHeader })
+}
+
+/// The stream, and what its last frame lacks; of a frame that is too long the header alone.
+fn completed(bytes: &[u8], limit: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    loop {
+        match frames(&bytes, limit).1 {
+            Last::InHeader => bytes.push(0),
+            Last::Lacks(count) if count <= limit + KEY.len() => {
+                bytes.resize(bytes.len() + count, 0)
+            }
+            // The key, which may be cut as well.
+            Last::Lacks(_) => return [bytes.as_slice(), &[0; 4]].concat(),
+            Last::Whole => return bytes,
+        }
+    }
 }
 
 /// Why they differ, and why ours is right: the section, and what it says of the case. `None` fails the test.
@@ -338,7 +396,7 @@ fn argued(
     role: Role,
     ours: &Outcome<ProtocolError>,
     theirs: &Outcome<u16>,
-    bytes: &[u8],
+    Stream { bytes, limit }: &Stream,
 ) -> Option<&'static str> {
     use ProtocolError as E;
     // 1014 was assigned after the RFC, by the registry that its section 11.7 makes. They do not know it.
@@ -352,17 +410,19 @@ fn argued(
     let same_until_then =
         theirs.said.starts_with(&ours.said) && theirs.pongs.starts_with(&ours.pongs);
     let same_but_the_end = ours.said == theirs.said && ours.pongs == theirs.pongs;
-    let (first_long, ends_inside) = frames(bytes);
+    let (first_long, last) = frames(bytes, *limit);
     let is_the_long_one =
-        |start: usize| self::ours(role, &bytes[..start], &mut Random(0)).end == End::Waits;
+        |start: usize| self::ours(role, &bytes[..start], *limit, &mut Random(0)).end == End::Waits;
+    // What they make of it once the last frame is whole.
+    let whole = self::theirs(role, &completed(bytes, *limit), *limit);
     match (error, theirs.end) {
         // "The minimal number of bytes MUST be used to encode the length". They read on.
         (E::LengthNotMinimal { .. }, _) if same_until_then => Some("5.2, minimal lengths"),
         // The same of a control frame, which never needs more than the seven bits (5.5: "125 bytes or less"). They take one whose
         // wide length is a short one, and look into its body.
-        (E::ControlTooLong { .. }, end)
+        (E::ControlTooLong { .. }, _)
             if same_until_then
-                && (theirs.said.len() > ours.said.len() || end == End::Failed(1007)) =>
+                && (whole.said.len() > ours.said.len() || whole.end == End::Failed(1007)) =>
         {
             Some("5.5, short control frames")
         }
@@ -386,8 +446,16 @@ fn argued(
             Some("7.1.7, wrong and long")
         }
         // What is wrong is known before the frame has come to its end, and 7.1.7 has us fail the connection for it. They look
-        // when the frame is whole.
-        (_, End::Waits) if same_but_the_end && ends_inside => Some("7.1.7, at once"),
+        // when the frame is whole, and then find the same, or that it is long as well.
+        (fault, End::Waits) if same_but_the_end && last != Last::Whole => {
+            let code = fault.close_code().0;
+            let is_found = match whole.end {
+                End::Failed(1009) => code == 1002 || code == 1009,
+                End::Failed(found) => found == code,
+                _ => false,
+            };
+            is_found.then_some("7.1.7, at once")
+        }
         _ => None,
     }
 }
@@ -395,11 +463,14 @@ fn argued(
 fn compare(role: Role) {
     let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
     let mut ends: BTreeMap<String, u64> = BTreeMap::new();
+    let mut long = 0;
     for seed in 0..STREAMS {
         let mut random = Random(seed);
         let peer = if role == Role::Server { Role::Client } else { Role::Server };
-        let bytes = stream(&mut random, peer);
-        let (ours, theirs) = (ours(role, &bytes, &mut random), theirs(role, &bytes));
+        let stream = stream(&mut random, peer);
+        let Stream { bytes, limit } = &stream;
+        let (ours, theirs) = (ours(role, bytes, *limit, &mut random), theirs(role, bytes, *limit));
+        long += usize::from(ours.said.iter().any(Said::is_long));
         let is_same_end = match (ours.end, theirs.end) {
             (End::Failed(error), End::Failed(code)) => error.close_code().0 == code,
             (End::Closed(ours), End::Closed(theirs)) => ours == theirs,
@@ -409,7 +480,7 @@ fn compare(role: Role) {
         let reason = if is_same_end && ours.said == theirs.said && ours.pongs == theirs.pongs {
             "the same"
         } else {
-            argued(role, &ours, &theirs, &bytes).unwrap_or_else(|| {
+            argued(role, &ours, &theirs, &stream).unwrap_or_else(|| {
                 panic!(
                     "{role:?}, seed {seed}: {bytes:02x?}\n  ours:   {ours:?}\n  theirs: {theirs:?}"
                 )
@@ -420,7 +491,8 @@ fn compare(role: Role) {
         *ends.entry(end.split([' ', '{']).next().unwrap().to_owned()).or_default() += 1;
     }
     // What came of the streams, by `--nocapture`; and each argument is needed, and most streams need none.
-    eprintln!("{role:?}: {reasons:?}\n  {ends:?}");
+    eprintln!("{role:?}: {reasons:?}\n  {ends:?}\n  {long} with a length of eight bytes");
+    assert!(long > 50, "{long} streams had a message whose length takes eight bytes");
     assert_eq!(reasons.len(), 9, "an argument that no stream needs: {reasons:?}");
     assert!(reasons["the same"] > STREAMS * 8 / 10, "{reasons:?}");
     let failures = ends.keys().filter(|end| end.starts_with("Failed")).count();

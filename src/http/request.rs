@@ -9,6 +9,8 @@
 //! A `Head` owns no text, only spans; a [`Request`] is a head, the bytes it points into, and the body. The checks that
 //! httparse leaves out (it repairs some lines) are made here first. Knows nothing of what is read before or after.
 
+use std::borrow::Cow;
+
 use super::body::Framing;
 use super::error::ProtocolError;
 use super::request_line::{Line, is_host, is_token_byte};
@@ -57,12 +59,18 @@ impl<'a> Request<'a> {
         self.head.line.version
     }
 
-    /// The target as sent, without scheme and authority of an absolute form: `/apps/1/events?auth_key=…`.
-    pub fn target(&self) -> &'a str {
-        match self.head.line.target.text(self.bytes) {
-            "" => "/", // `http://host` alone (RFC 9112 §3.2.1)
-            target => target,
+    /// The target in origin form: `/apps/1/events?auth_key=…`. As it was sent, if it was sent so.
+    pub fn target(&self) -> Cow<'a, str> {
+        match self.sent_target() {
+            // RFC 9112 §3.2.1: an empty path is `/`. `http://host` has one, and `http://host?query`.
+            rest if rest.is_empty() || rest.starts_with('?') => Cow::Owned(format!("/{rest}")),
+            target => Cow::Borrowed(target),
         }
+    }
+
+    /// What was sent, without scheme and authority.
+    fn sent_target(&self) -> &'a str {
+        self.head.line.target.text(self.bytes)
     }
 
     /// The host that was asked, with the port if there is one: of a target in absolute form its own, else that of
@@ -74,7 +82,7 @@ impl<'a> Request<'a> {
 
     /// The path of the target, not decoded.
     pub fn path(&self) -> &'a str {
-        let target = self.target();
+        let target = self.sent_target();
         match target.split_once('?').map_or(target, |(path, _)| path) {
             "" => "/",
             path => path,
@@ -83,7 +91,7 @@ impl<'a> Request<'a> {
 
     /// The query of the target, not decoded, without its `?`; empty if there is none.
     pub fn query(&self) -> &'a str {
-        self.target().split_once('?').map_or("", |(_, query)| query)
+        self.sent_target().split_once('?').map_or("", |(_, query)| query)
     }
 
     /// The pairs of the query in order, not decoded; a key without `=` has an empty value. Empty pairs are left out.

@@ -48,8 +48,10 @@ impl Line {
         if method == b"CONNECT" {
             return Err(ProtocolError::Connect);
         }
-        // RFC 3986 has fewer characters than these, but browsers send `|` and `{` as they are. `#` never arrives: a
-        // fragment stays with the client.
+        // RFC 3986 has fewer characters than these, but browsers send `|` and `{` as they are, and a `%` that escapes
+        // nothing. It can be read in one way only, for nothing is decoded here: whoever decodes hears of a bad escape
+        // (`percent.rs`), and whoever does not compares bytes. `%00` is a sound escape like any other. `#` never arrives:
+        // a fragment stays with the client.
         if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
             return Err(ProtocolError::TargetInvalid);
         }
@@ -111,7 +113,8 @@ fn is_port(port: &[u8]) -> bool {
 fn read_version(word: &[u8]) -> Result<Version, ProtocolError> {
     match word.strip_prefix(b"HTTP/") {
         Some(b"1.0") => Ok(Version::Http10),
-        Some(b"1.1") => Ok(Version::Http11),
+        // RFC 9110 §2.5: a higher minor version is read as the highest that is known.
+        Some([b'1', b'.', minor]) if minor.is_ascii_digit() => Ok(Version::Http11),
         Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => {
             Err(ProtocolError::VersionUnsupported)
         }

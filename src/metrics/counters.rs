@@ -62,18 +62,24 @@ counters! {
     MessagesLate => "messages_late",
     /// Callbacks that panicked.
     Panics => "panics",
+    /// Pings of clients, each answered by a pong.
+    PingsReceived => "pings_received",
     /// Events ordered by this core as their topic's home.
     Published => "published",
     /// Publishes refused because too much was under way.
     PublishesRefused => "publishes_refused",
     /// Turns in which connections were not read, because too much was under way to some core.
     ReadsHeld => "reads_held",
+    /// Times that a connection was not read any more until it had taken some of what waits for it.
+    ReadsPaused => "reads_paused",
     /// Requests that had begun and did not end in time.
     RequestsLate => "requests_late",
     /// Connections closed because they did not read.
     SlowConsumers => "slow_consumers",
     /// Connections that ended because their socket failed: resets and the like.
     SocketErrors => "socket_errors",
+    /// Subscriptions begun: a connection and a topic that it was not on.
+    Subscriptions => "subscriptions",
     /// WebSockets refused: by the handler with a status, or in-band: unknown app, over quota, bad protocol version.
     UpgradesRefused => "upgrades_refused",
     /// WebSockets opened.

@@ -100,6 +100,7 @@ impl<D: Directory> Core<D> {
 
     /// Notes a subscription that is not active yet.
     fn hold(&mut self, conn: ConnId, topic: TopicId) {
+        self.count(Counter::Subscriptions);
         let held = &mut self.slots[conn.slot() as usize].held;
         self.subscriptions.add(conn.slot(), held, topic);
     }
@@ -142,12 +143,10 @@ impl<D: Directory> Core<D> {
     /// Whoever attends waits for the answer to that attendance alone, be it the first one or not: what is still on its
     /// way belongs to an earlier one. Whoever is active stays so, and is welcomed again.
     fn await_welcome(&mut self, conn: ConnId, topic: TopicId, attendance: u32) {
-        let held = &mut self.slots[conn.slot() as usize].held;
-        let known = self.subscriptions.find(conn.slot(), *held, topic).or_else(|| {
-            self.subscriptions.add(conn.slot(), held, topic);
-            self.subscriptions.find(conn.slot(), *held, topic)
-        });
-        if let Some((entry, position)) = known
+        if self.subscription(conn, topic).is_none() {
+            self.hold(conn, topic);
+        }
+        if let Some((entry, position)) = self.subscription(conn, topic)
             && !is_active(position)
         {
             self.subscriptions.place(&mut self.slots, entry, attendance);

@@ -349,7 +349,10 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
                         self.flush();
                     }
                 }
-                Ok(Some(Event::Ping(_))) => self.append_scratch(conn),
+                Ok(Some(Event::Ping(_))) => {
+                    self.core.count(Counter::PingsReceived);
+                    self.append_scratch(conn);
+                }
                 Ok(Some(Event::Pong(_))) => slot.answers_pings = true,
                 Ok(Some(Event::Close(frame))) => return self.end_ws(conn, frame.as_ref()),
                 Err(error) => return self.fail_ws(conn, error, was_open),

@@ -18,6 +18,7 @@ use super::slots::Phase;
 use super::stream::Stream;
 use crate::fanout::conn_id::ConnId;
 use crate::fanout::directory::Directory;
+use crate::metrics::Counter;
 
 impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     /// Writes to as many connections as one turn may. True if there are more.
@@ -122,7 +123,10 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
             self.fail_slow(conn, limit);
         } else if queued > limit / 2 && phase != Phase::Ending {
             // Whoever asks faster than it reads the answers is not heard until it has read some.
-            self.core.slots[conn.slot() as usize].is_paused = true;
+            let was_paused = &mut self.core.slots[conn.slot() as usize].is_paused;
+            if !std::mem::replace(was_paused, true) {
+                self.core.count(Counter::ReadsPaused);
+            }
         }
     }
 

@@ -64,6 +64,8 @@ fn a_flood_of_channels_that_come_and_go_leaves_nothing_behind() {
     flooder.say(&subscribe("last"));
     while flooder.message() != succeeded("last") {}
     check_undisturbed(&server, &mut bystander);
+    // Those 3,000, the last one, and the bystander's.
+    assert_eq!(server.count(Counter::Subscriptions), 3_002);
     assert_eq!(server.count(Counter::ClientErrors), 0);
     let left = r#"{"channels":{"last":{},"news":{}}}"#;
     Backend::new(&server).ask_until("channels", &[], left);

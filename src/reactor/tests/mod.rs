@@ -2,6 +2,7 @@
 
 mod answers;
 mod attending;
+mod bounded;
 mod compression;
 mod cost;
 mod cross_core;

@@ -7,30 +7,40 @@ use flate2::{Compress, Compression, FlushCompress};
 use stentor::metrics::Counter;
 use stentor::{Options, http, ws};
 
-use crate::host::{Bystander, Child, Host, counted};
-use crate::support::options;
+use crate::host::{Bystander, Child, Host, counted, now, one_core};
+use crate::resets::raise_descriptors;
+use crate::support::PATIENCE;
 use crate::ws_client::WsClient;
 
 /// What a server may take more for one flood: a read buffer, an outbox, and what a turn makes of them.
 const ROOM_BYTES: usize = 8 * 1024 * 1024;
 
-/// One peer floods a server of its own; a bystander is served meanwhile, and memory stays where it was.
-fn check_bounded(flood: impl FnOnce(&Child, &mut Bystander)) {
+/// One peer floods a server of its own; a bystander on the same core is served meanwhile, and memory stays where it was.
+fn check_bounded(flood: impl FnOnce(&Child) + Send) {
     let server = Child::start("plays_the_server_when_told");
     let mut bystander = Bystander::new(server.open());
     let before = server.peak_bytes();
-    flood(&server, &mut bystander);
+    bystander.check_while(|| flood(&server));
     bystander.check();
     let more = server.peak_bytes() - before;
     assert!(more < ROOM_BYTES, "{more} bytes more than before");
     assert_eq!(server.count(Counter::Panics), 0);
 }
 
+/// The server's counters are asked for again and again.
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = now() + PATIENCE;
+    while !is_so() {
+        assert!(now() < deadline, "waiting until {what}");
+        thread::yield_now();
+    }
+}
+
 /// Header fields past the limit, and heads without an end.
 #[test]
 fn floods_of_headers_and_endless_heads_are_refused() {
     let limits = http::Limits { head_bytes: 4096, headers: 16, body_bytes: 4096 };
-    let server = Host::start(Options { http: limits, ..options() });
+    let server = Host::start(Options { http: limits, ..one_core() });
     let mut bystander = Bystander::new(WsClient::open(&server));
     let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(400));
     let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(64 * 1024));
@@ -52,7 +62,7 @@ fn floods_of_headers_and_endless_heads_are_refused() {
 #[test]
 fn a_message_that_announces_too_much_is_refused_before_a_byte_of_it() {
     let limits = ws::Limits { message_bytes: 1000 };
-    let server = Host::start(Options { ws: limits, ..options() });
+    let server = Host::start(Options { ws: limits, ..one_core() });
     let mut bystander = Bystander::new(WsClient::open(&server));
     for number in 1..=50 {
         let mut peer = WsClient::open(&server);
@@ -71,35 +81,37 @@ fn a_message_that_announces_too_much_is_refused_before_a_byte_of_it() {
 #[test]
 fn pings_of_a_peer_that_never_reads_are_answered_in_order_once_it_does() {
     /// More than the buffers of the kernel take: the server must wait with its answers, and so with its reading.
-    const PINGS: u32 = 200_000;
+    const PINGS: u32 = 600_000;
     let payload = |number: u32| [&number.to_be_bytes()[..], &[b'x'; 121]].concat();
-    check_bounded(|server, bystander| {
+    check_bounded(|server| {
         let mut peer = server.open();
         let mut writer = peer.client.stream.try_clone().unwrap();
         let ping = move |number| [&[0x89, 0xfd, 0, 0, 0, 0][..], &payload(number)].concat();
         let writing = thread::spawn(move || {
             (0..PINGS).for_each(|number| writer.write_all(&ping(number)).unwrap());
         });
-        (0..50).for_each(|_| bystander.check());
+        wait_until("the flooder is not read", || server.count(Counter::ReadsPaused) > 0);
+        let taken = server.count(Counter::PingsReceived);
+        assert!(taken < u64::from(PINGS), "{taken} of {PINGS} were read before a pong was");
         for number in 0..PINGS {
             let pong = [&[0x8a, 125][..], &payload(number)].concat();
             assert_eq!(peer.client.read_exactly(pong.len()), pong);
         }
         writing.join().unwrap();
+        assert_eq!(server.count(Counter::PingsReceived), u64::from(PINGS));
         assert_eq!(server.count(Counter::SlowConsumers), 0);
     });
 }
 
 #[test]
 fn a_million_empty_fragments_cost_no_memory_and_full_ones_meet_the_limit() {
-    check_bounded(|server, bystander| {
+    check_bounded(|server| {
         let mut peer = server.open();
         peer.client.send([0x01, 0x80, 0, 0, 0, 0]);
         let thousand = [0x00, 0x80, 0, 0, 0, 0].repeat(1000);
         for _ in 0..1000 {
             peer.client.send(&thousand);
         }
-        bystander.check();
         // They were all taken: the last one is answered.
         peer.client.send([0x80, 0x82, 0, 0, 0, 0, b'o', b'k']);
         assert_eq!(peer.hear(), "ok");
@@ -118,12 +130,12 @@ fn a_million_empty_fragments_cost_no_memory_and_full_ones_meet_the_limit() {
 #[test]
 fn pipelined_requests_of_a_peer_that_never_reads_wait_and_are_answered_once_it_does() {
     const REQUESTS: usize = 20_000;
-    check_bounded(|server, bystander| {
+    check_bounded(|server| {
         let mut peer = server.connect();
         let mut writer = peer.stream.try_clone().unwrap();
         let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(REQUESTS);
         let writing = thread::spawn(move || writer.write_all(&request).unwrap());
-        (0..50).for_each(|_| bystander.check());
+        wait_until("the flooder is not read", || server.count(Counter::ReadsPaused) > 0);
         let mut last = 0;
         for _ in 0..REQUESTS {
             let number = counted(&peer.read_answer(), Counter::HttpRequests);
@@ -165,8 +177,8 @@ fn inflate_bombs_close_with_1009_and_are_never_unpacked() {
     let whole = frame(0xc2, &bomb);
     let (first, second) = bomb.split_at(bomb.len() / 2);
     let halves = [frame(0x42, first), frame(0x80, second)].concat();
-    check_bounded(|server, bystander| {
-        for count in 1..=10 {
+    check_bounded(|server| {
+        for count in 1..=150 {
             let mut peer = server.connect();
             peer.send(
                 "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -179,7 +191,26 @@ fn inflate_bombs_close_with_1009_and_are_never_unpacked() {
             let close = peer.read_exactly(4);
             assert_eq!((close[0], &close[2..]), (0x88, &1009_u16.to_be_bytes()[..]));
             assert_eq!(server.count(Counter::WsErrors), count);
-            bystander.check();
         }
     });
+}
+
+#[test]
+fn who_connect_at_once_are_accepted_in_slices_and_others_are_served_in_between() {
+    raise_descriptors();
+    let slice = Options::default().accept_slice as u64;
+    let server = Child::start("plays_the_server_when_told");
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut asking = server.connect();
+    asking.send(request);
+    let before = counted(&asking.read_answer(), Counter::Accepted);
+    // All of them wait before the server sees the first one, and so does a request.
+    let _peers = server.while_stopped(|| {
+        let peers: Vec<_> = (0..4 * slice).map(|_| server.connect()).collect();
+        asking.send(request);
+        peers
+    });
+    let accepted = counted(&asking.read_answer(), Counter::Accepted) - before;
+    assert!((1..=slice).contains(&accepted), "{accepted} were accepted first");
+    wait_until("all are accepted", || server.count(Counter::Accepted) > before + 4 * slice);
 }

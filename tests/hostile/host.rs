@@ -1,14 +1,28 @@
 //! The server of these tests, where they find what it counts and what memory it takes, and the bystander.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use stentor::metrics::{Counter, Metrics};
 use stentor::{CloseCode, Conn, Handler, Message, Options, Request, Response};
 
 use crate::process::ServerProcess;
-use crate::support::{Answer, Client, PATIENCE, Running};
+use crate::support::{Answer, Client, PATIENCE, Running, options};
 use crate::ws_client::WsClient;
+
+/// The longest that an echo takes, whatever others do, on a machine that has much else to do. One that waits its turn among
+/// the others takes milliseconds.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// What an echo may take beside a flood in any case: the machine may have had something better to do.
+const NOTHING: Duration = Duration::from_millis(500);
+
+/// One core: peers and bystanders cannot be apart.
+pub(crate) fn one_core() -> Options {
+    Options { cores: 1, ..options() }
+}
 
 /// Does what its clients say: `sub t`, `pub t text`, `close`; the rest is echoed. Over HTTP it tells its counters.
 pub(crate) struct Host {
@@ -82,6 +96,32 @@ impl Child {
         counted(&answer, counter)
     }
 
+    /// Stops the process as it stands, lets `act` happen, and has it go on.
+    pub(crate) fn while_stopped<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.signal(Signal::STOP).unwrap();
+        while !self.is_stopped() {
+            std::thread::yield_now();
+        }
+        let outcome = act();
+        self.signal(Signal::CONT).unwrap();
+        outcome
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let id = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(id.ok_or(io::ErrorKind::NotFound)?, signal)?)
+    }
+
+    /// Whether each thread of the process has come to a stop.
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.0.id())).unwrap();
+        threads.map(|thread| thread.unwrap().path().join("stat")).all(|path| {
+            let stat = std::fs::read_to_string(path).unwrap();
+            // The state stands behind the name, which may contain anything.
+            stat.rsplit_once(") ").unwrap().1.starts_with('T')
+        })
+    }
+
     /// The most memory that the process ever had, in bytes.
     pub(crate) fn peak_bytes(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
@@ -100,21 +140,49 @@ pub(crate) fn counted(answer: &Answer, counter: Counter) -> u64 {
 pub(crate) struct Bystander {
     client: WsClient,
     said: u32,
+    longest: Duration,
 }
 
 impl Bystander {
     pub(crate) fn new(client: WsClient) -> Self {
-        let mut bystander = Self { client, said: 0 };
+        let mut bystander = Self { client, said: 0, longest: Duration::ZERO };
         bystander.check();
         bystander
     }
 
-    /// What it says comes back.
+    /// What it says comes back, and soon.
     pub(crate) fn check(&mut self) {
         self.said += 1;
         let text = format!("still here {}", self.said);
+        let begun = now();
         self.client.say(&text);
         assert_eq!(self.client.hear(), text);
+        let took = now() - begun;
+        assert!(took < LONGEST, "{took:?} for an echo");
+        self.longest = self.longest.max(took);
+    }
+
+    /// Checks again and again while something lasts. Whoever had to wait until it was over waited too long.
+    pub(crate) fn check_while<T: Send>(&mut self, act: impl FnOnce() -> T + Send) -> T {
+        let (begun, before) = (now(), std::mem::take(&mut self.longest));
+        let outcome = std::thread::scope(|scope| {
+            let acting = scope.spawn(act);
+            while !acting.is_finished() {
+                self.check();
+                self.rest(Duration::from_millis(1));
+            }
+            acting.join()
+        });
+        let outcome = outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (lasted, longest) = (now() - begun, self.longest);
+        assert!(longest < NOTHING.max(lasted / 4), "{longest:?} for an echo, of {lasted:?}");
+        self.longest = before.max(longest);
+        outcome
+    }
+
+    /// An echo takes microseconds: leaves the machine to others for a moment.
+    fn rest(&mut self, time: Duration) {
+        self.client.client.hears_within(time);
     }
 
     /// Checks again and again until something is so.
@@ -126,8 +194,7 @@ impl Bystander {
                 return self.check();
             }
             assert!(now() < deadline, "waiting until {what}");
-            // An echo takes microseconds: leave the machine to those who are waited for.
-            self.client.client.hears_within(Duration::from_millis(20));
+            self.rest(Duration::from_millis(20));
         }
     }
 }

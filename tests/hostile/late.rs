@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use stentor::metrics::Counter;
 use stentor::{Options, Patience};
 
@@ -36,24 +35,10 @@ fn plays_a_hasty_server_when_told() {
     }
 }
 
-/// Whether each thread of a process has come to a stop.
-fn is_stopped(process: u32) -> bool {
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    threads.map(|thread| thread.unwrap().path().join("stat")).all(|path| {
-        let stat = std::fs::read_to_string(path).unwrap();
-        // The state stands behind the name, which may contain anything.
-        stat.rsplit_once(") ").unwrap().1.starts_with('T')
-    })
-}
-
 #[test]
 fn a_server_that_was_stopped_ends_nobody_for_what_it_did_not_read() {
     raise_descriptors();
     let server = Child::start("late::plays_a_hasty_server_when_told");
-    let send = |signal| {
-        let id = i32::try_from(server.0.id()).ok().and_then(Pid::from_raw);
-        kill_process(id.unwrap(), signal).unwrap();
-    };
     let mut silent: Vec<_> = (0..PEERS).map(|_| server.open()).collect();
     let mut halves: Vec<_> = (0..PEERS).map(|_| server.open()).collect();
     let mut requests: Vec<_> = (0..PEERS).map(|_| server.connect()).collect();
@@ -62,15 +47,12 @@ fn a_server_that_was_stopped_ends_nobody_for_what_it_did_not_read() {
     // They were read: each core has answered somebody who came later.
     silent.iter_mut().for_each(|peer| peer.say("hello"));
     silent.iter_mut().for_each(|peer| assert_eq!(peer.hear(), "hello"));
-    send(Signal::STOP);
-    while !is_stopped(server.0.id()) {
-        std::thread::yield_now();
-    }
-    silent.iter_mut().for_each(|peer| peer.say("still here"));
-    halves.iter_mut().for_each(|peer| peer.client.send(b"k"));
-    requests.iter_mut().for_each(|peer| peer.send("Host: x\r\n\r\n"));
-    assert!(!silent[0].client.hears_within(STOPPED), "nobody hears a server that is stopped");
-    send(Signal::CONT);
+    server.while_stopped(|| {
+        silent.iter_mut().for_each(|peer| peer.say("still here"));
+        halves.iter_mut().for_each(|peer| peer.client.send(b"k"));
+        requests.iter_mut().for_each(|peer| peer.send("Host: x\r\n\r\n"));
+        assert!(!silent[0].client.hears_within(STOPPED), "nobody hears a server that is stopped");
+    });
     silent.iter_mut().for_each(|peer| assert_eq!(peer.hear(), "still here"));
     halves.iter_mut().for_each(|peer| assert_eq!(peer.hear(), "ok"));
     requests.iter_mut().for_each(|peer| assert_eq!(peer.read_answer().status, 200));

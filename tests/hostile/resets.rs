@@ -25,11 +25,14 @@ fn five_thousand_resets_at_once_free_every_slot_and_nobody_else_notices() {
     peers.iter_mut().for_each(|peer| peer.say("sub t"));
     peers.iter_mut().for_each(|peer| assert_eq!(peer.hear(), "subscribed t"));
     let before = server.count(Counter::Closed);
-    for peer in peers {
-        let stream = peer.client.stream.try_clone().unwrap();
-        // Closed with this, a connection is reset: the peer says no good-bye.
-        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-    }
+    // All of them wait before the server sees the first one.
+    server.while_stopped(|| {
+        for peer in peers {
+            let stream = peer.client.stream.try_clone().unwrap();
+            // Closed with this, a connection is reset: the peer says no good-bye.
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    });
     let all = PEERS as u64;
     bystander.check_until("all are gone", || server.count(Counter::Closed) >= before + all);
     assert_eq!(server.count(Counter::SocketErrors), all);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use stentor::Options;
 use stentor::metrics::Counter;
 
-use crate::host::{Bystander, Host};
-use crate::support::{Client, Running, options};
+use crate::host::{Bystander, Host, one_core};
+use crate::support::{Client, Running};
 use crate::ws_client::WsClient;
 
 const PEERS: usize = 200;
@@ -21,7 +21,7 @@ fn hasty() -> (Running, Bystander) {
         keep_alive: DEADLINE,
         message_deadline: DEADLINE,
         closing_deadline: DEADLINE,
-        ..options()
+        ..one_core()
     });
     let bystander = Bystander::new(WsClient::open(&server));
     (server, bystander)
@@ -168,7 +168,7 @@ fn who_rests_between_requests_for_too_long_is_ended() {
 #[test]
 fn who_is_left_when_the_end_is_due_is_cut_and_counted() {
     let shutdown_deadline = Duration::from_millis(500);
-    let server = Host::start(Options { shutdown_deadline, ..options() });
+    let server = Host::start(Options { shutdown_deadline, ..one_core() });
     let mut silent = WsClient::open(&server);
     let metrics = server.metrics().clone();
     // Our client does not read, so it does not answer the close frame. Dropping the server waits for its end.

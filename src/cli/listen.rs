@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use clap::Args;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use super::address::Address;
 use super::interrupt::Interrupt;
 use super::socket::{Received, Socket};
+use super::trust::{self, Trust};
 use super::{Failure, TargetArgs, say, tell};
 use crate::app::unix_seconds;
 use crate::config::Config;
@@ -52,7 +54,9 @@ Examples:
   Those who come and go, and being one of them:
     stentor listen presence-room --user me
   A server elsewhere, by the key of its app:
-    stentor listen news --url wss://ws.example.com --key k")]
+    stentor listen news --url wss://ws.example.com --key k
+  One whose certificate is by an authority of your own:
+    stentor listen news --url wss://ws.internal --ca authority.pem")]
 pub(super) struct ListenArgs {
     /// The channels to subscribe to
     #[arg(required = true)]
@@ -84,6 +88,7 @@ pub(super) fn run(config: &Config, args: &ListenArgs) -> Result<(), Failure> {
         Some(url) => Address::parse(url).map_err(Failure::Usage)?,
         None => Address::of(config),
     };
+    let trust = Trust::of(args.target.ca.as_deref(), &address)?;
     let app = config.apps().into_iter().next();
     let of_app =
         |given: &Option<String>, part: Option<String>| given.clone().or(part).unwrap_or_default();
@@ -93,6 +98,7 @@ pub(super) fn run(config: &Config, args: &ListenArgs) -> Result<(), Failure> {
         key: of_app(&args.target.key, app.as_ref().map(|app| app.key.clone())),
         secret: of_app(&args.target.secret, app.map(|app| app.secret.to_string())),
         address,
+        trust,
         args,
         interrupt,
         left: args.count,
@@ -104,6 +110,7 @@ pub(super) fn run(config: &Config, args: &ListenArgs) -> Result<(), Failure> {
 
 struct Listener<'a> {
     address: Address,
+    trust: Trust,
     key: String,
     secret: String,
     args: &'a ListenArgs,
@@ -167,7 +174,8 @@ impl Listener<'_> {
             self.address.prefix, self.key
         );
         let origin = self.args.origin.as_deref();
-        let socket = Socket::open(&self.address, &target, origin, |tcp| self.interrupt.guard(tcp))?;
+        let guard = |tcp: &TcpStream| self.interrupt.guard(tcp);
+        let socket = Socket::open(&self.address, &self.trust, &target, origin, guard)?;
         self.has_connected = true;
         Ok(socket)
     }
@@ -179,7 +187,7 @@ impl Listener<'_> {
                 format!("nothing listens on {address}; is the server running? --url names another")
             }
             ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("{address} does not answer"),
-            _ => format!("cannot connect to {address}: {error}"),
+            _ => format!("cannot connect to {address}: {error}{}", trust::hint(error)),
         }
     }
 

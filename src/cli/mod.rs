@@ -11,6 +11,7 @@ mod secret;
 mod serve;
 mod socket;
 mod trigger;
+mod trust;
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -150,6 +151,9 @@ struct TargetArgs {
     /// The app secret; other users can see it in the list of processes [default: as for --key]
     #[arg(long)]
     secret: Option<String>,
+    /// Whom alone to trust over TLS, certificates in PEM [default: the authorities that browsers trust]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 /// Why the command ends without having done what was asked.

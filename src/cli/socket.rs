@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::address::Address;
+use super::trust::Trust;
 use crate::ws::client::{Accepted, ClientRequest};
 use crate::ws::{CloseCode, Event, Inflater, Input, Limits, MessageKind, Protocol, Reply, Role};
 
@@ -63,6 +64,7 @@ impl Socket {
     /// TCP socket once there is one.
     pub(super) fn open(
         address: &Address,
+        trust: &Trust,
         target: &str,
         origin: Option<&str>,
         guard: impl FnOnce(&TcpStream) -> io::Result<()>,
@@ -73,7 +75,7 @@ impl Socket {
         tcp.set_write_timeout(Some(PATIENCE))?;
         guard(&tcp)?;
         let mut stream =
-            if address.is_tls { secure(tcp, &address.host)? } else { Stream::Plain(tcp) };
+            if address.is_tls { secure(tcp, &address.host, trust)? } else { Stream::Plain(tcp) };
         let accepted = shake_hands(&mut stream, address, target, origin)?;
         let protocol = Protocol::new(Role::Client).with_deflate(accepted.deflate);
         let (inflater, received) = (Inflater::default(), VecDeque::new());
@@ -202,9 +204,9 @@ fn connect(address: &Address) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn secure(tcp: TcpStream, host: &str) -> io::Result<Stream> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+fn secure(tcp: TcpStream, host: &str, trust: &Trust) -> io::Result<Stream> {
+    let config = ClientConfig::builder().with_root_certificates(trust.roots());
+    let config = config.with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let session = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     Ok(Stream::Tls(Box::new(StreamOwned::new(session, tcp))))
@@ -284,7 +286,7 @@ mod tests {
             tcp.set_read_timeout(Some(PATIENCE)).unwrap();
             serve(&mut tungstenite::accept(tcp).unwrap());
         });
-        let socket = Socket::open(&address, "/app/key", None, |_| Ok(())).unwrap();
+        let socket = Socket::open(&address, &Trust::Public, "/app/key", None, |_| Ok(())).unwrap();
         (socket, server)
     }
 
@@ -348,7 +350,7 @@ mod tests {
             assert!(tcp.read(&mut head).unwrap() > 0);
             tcp.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n").unwrap();
         });
-        let error = Socket::open(&address, "/", None, |_| Ok(())).err().unwrap();
+        let error = Socket::open(&address, &Trust::Public, "/", None, |_| Ok(())).err().unwrap();
         assert!(error.to_string().contains("404"), "{error}");
         server.join().unwrap();
     }

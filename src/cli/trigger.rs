@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use ureq::tls::TlsConfig;
 
 use super::address::Address;
+use super::trust::{self, Trust};
 use super::{Failure, TargetArgs, say};
 use crate::app::unix_seconds;
 use crate::config::Config;
@@ -54,10 +56,11 @@ pub(super) fn run(config: &Config, args: &TriggerArgs) -> Result<(), Failure> {
         Some(url) => Address::parse(url).map_err(Failure::Usage)?,
         None => Address::of(config),
     };
+    let trust = Trust::of(args.target.ca.as_deref(), &address)?;
     let app = app(config, args);
     let (url, body) = request(&address, &app, args, unix_seconds());
-    let (status, text) =
-        post(&url, &body).map_err(|error| Failure::Run(unreachable_server(&address, &error)))?;
+    let (status, text) = post(&url, &body, &trust)
+        .map_err(|error| Failure::Run(unreachable_server(&address, &error)))?;
     match status {
         200..=299 => say(&text),
         _ => Err(Failure::Run(refusal(&address, status, &text))),
@@ -95,10 +98,11 @@ fn request(address: &Address, app: &App, args: &TriggerArgs, now: u64) -> (Strin
 }
 
 /// Every status is an answer; only silence is an error.
-fn post(url: &str, body: &str) -> Result<(u16, String), ureq::Error> {
+fn post(url: &str, body: &str, trust: &Trust) -> Result<(u16, String), ureq::Error> {
     let config =
         ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
-    let agent: ureq::Agent = config.max_redirects(0).build().into();
+    let tls = TlsConfig::builder().root_certs(trust.of_requests()).build();
+    let agent: ureq::Agent = config.max_redirects(0).tls_config(tls).build().into();
     let mut response = agent.post(url).header("Content-Type", "application/json").send(body)?;
     let text = response.body_mut().read_to_string()?;
     Ok((response.status().as_u16(), text.trim_end().to_owned()))
@@ -112,6 +116,9 @@ fn unreachable_server(address: &Address, error: &ureq::Error) -> String {
         ureq::Error::HostNotFound => format!("no such host: {}", address.host),
         ureq::Error::Timeout(_) => {
             format!("{address} did not answer in {} seconds", PATIENCE.as_secs())
+        }
+        ureq::Error::Io(error) => {
+            format!("cannot publish to {address}: {error}{}", trust::hint(error))
         }
         error => format!("cannot publish to {address}: {error}"),
     }
@@ -140,7 +147,7 @@ mod tests {
             data: data.to_owned(),
             except: except.map(str::to_owned),
             app_id: None,
-            target: TargetArgs { url: None, key: None, secret: None },
+            target: TargetArgs { url: None, key: None, secret: None, ca: None },
         }
     }
 

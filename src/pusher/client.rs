@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::bucket::{Bucket, Rate};
 use super::error::ClientError;
 use super::percent::{self, Plus};
-use super::query::{Parameters, Spelling};
+use super::query;
 use super::watchlist::Watchlist;
 use crate::ConnId;
 
@@ -27,8 +27,8 @@ impl<'r> Introduction<'r> {
     /// Reads an upgrade request's path (without the prefix) and query. Parameters that we do not know mean nothing.
     pub(super) fn read(path: &'r str, query: &str) -> Result<Self, ClientError> {
         let key = key_of(path).ok_or(ClientError::PathInvalid)?;
-        if let Some(protocol) = Parameters::read(query, Spelling::Form).find("protocol") {
-            check_protocol(protocol)?;
+        if let Some(protocol) = query::first(query, "protocol") {
+            check_protocol(&protocol)?;
         }
         Ok(Self { key: percent::decode(key, Plus::Literal) })
     }

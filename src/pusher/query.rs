@@ -15,6 +15,14 @@ pub(super) enum Spelling {
     Raw,
 }
 
+/// The first value of a parameter whose name is written plainly, decoded as an HTML form writes it. For whoever asks for nothing
+/// else of the query.
+pub(super) fn first<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
+    let value_of = |pair: &'q [u8]| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+    let value = query.as_bytes().split(|&byte| byte == b'&').find_map(value_of)?;
+    str::from_utf8(value).ok().map(|value| percent::decode(value, Plus::Space))
+}
+
 /// The parameters of a query. `name[]=a&name[]=b` and `name[0]=a&name[1]=b` are `name` with the value `a,b`.
 #[derive(Debug)]
 pub(super) struct Parameters<'q> {
@@ -98,6 +106,20 @@ mod tests {
             check(query, Spelling::Form, &[("k", "a,b,")]);
         }
         check("k]=a&k[=b", Spelling::Form, &[("k]", "a"), ("k[", "b")]);
+    }
+
+    #[test]
+    fn one_parameter_is_found_without_the_others() {
+        for (query, expected) in [
+            ("protocol=7&client=js", Some("7")),
+            ("client=js&protocol=%37", Some("7")),
+            ("x=protocol=6&protocol=a+b&protocol=5", Some("a b")),
+            ("protocol=", Some("")),
+            ("protocol&xprotocol=7&protocolx=7", None),
+            ("", None),
+        ] {
+            assert_eq!(first(query, "protocol").as_deref(), expected, "{query}");
+        }
     }
 
     #[test]

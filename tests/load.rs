@@ -228,10 +228,11 @@ fn honest_servers_pass_every_scenario() {
         assert!(figure(&report, "deliveries") >= 30.0 * 10.0, "{}", report.table());
     }
     assert_eq!(pusher.load("echo", "pusher", brief).faults, Faults::default());
-    assert_eq!(
-        pusher.load("churn", "pusher", &format!("--rate 100 {brief}")).faults,
-        Faults::default()
-    );
+    for (server, kind) in [(&pusher, "pusher"), (&echo, "plain")] {
+        let report = server.load("churn", kind, &format!("--rate 100 {brief}"));
+        assert_eq!(report.faults, Faults::default(), "{kind}");
+        assert_eq!(figure(&report, "connections"), 100.0, "{}", report.table());
+    }
     let idle = "--from 20 --to 50 --settle 0 --window 1 --own-channel private";
     assert_eq!(pusher.load("idle", "pusher", idle).faults, Faults::default());
     let connect = "--connections 50 --rounds 2 --at-once 10 --threads 2";

@@ -101,7 +101,7 @@ fn publish_batch(back_end: &mut Client, clients: &mut [WsClient]) {
     let event = |number: usize| json!({"name": "n", "channel": "news", "data": number.to_string()});
     let body = json!({"batch": (0..BATCH).map(event).collect::<Vec<_>>()}).to_string();
     let (path, length) = ("/apps/1/batch_events", body.len());
-    let credentials = Credentials { key: "app-key", secret: "app-secret" };
+    let credentials = Credentials { key: "app-key", secret: &"app-secret".into() };
     let query = signed_query(credentials, "POST", path, body.as_bytes(), unix_seconds());
     back_end.send(format!(
         "POST {path}?{query} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"

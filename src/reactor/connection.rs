@@ -27,6 +27,9 @@ use crate::ws::{self, CloseFrame, Event, Input, Reply};
 /// Connections read in one turn.
 const READ_SLICE: usize = 512;
 
+/// Where both wait, so many who are here are read before one who has just come.
+const READS_PER_NEWCOMER: usize = 3;
+
 /// Requests of one connection served in one turn. Their answers may be much larger than they are.
 const REQUEST_SLICE: usize = 64;
 
@@ -44,7 +47,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         // While another core has no room for our posts, whoever causes them is not read. It is not asked for more turns
         // either: they would take the time that the other core needs.
         if self.core.outgoing.is_waiting() {
-            if !self.core.ready.is_empty() {
+            if self.core.has_ready() {
                 self.core.count(Counter::ReadsHeld);
             }
             return false;
@@ -55,12 +58,22 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         }
         let held = self.held.len();
         // Who has more to say has it in the next turn.
-        let due = self.core.ready.len();
+        let (mut known, mut new) = (self.core.ready.len(), self.core.newcomers.len());
         let mut taken = 0;
         // What is read may be published, and begin a round.
-        while taken < self.slice(READ_SLICE, REQUEST_WORTH).min(due) && !self.core.is_heavy() {
+        while taken < self.slice(READ_SLICE, REQUEST_WORTH) && !self.core.is_heavy() {
             taken += 1;
-            let Some(slot) = self.core.ready.pop_front() else { break };
+            let is_for_new = taken % (READS_PER_NEWCOMER + 1) == 0;
+            let (left, queue) = if new > 0 && (is_for_new || known == 0) {
+                (&mut new, &mut self.core.newcomers)
+            } else {
+                (&mut known, &mut self.core.ready)
+            };
+            if *left == 0 {
+                break;
+            }
+            *left -= 1;
+            let Some(slot) = queue.pop_front() else { break };
             let Some(conn) = self.core.id_of(slot) else { continue };
             // Back ends are told to come again; what a WebSocket has to say waits where it is.
             if is_crowded && self.core.slot(conn).is_some_and(|slot| slot.phase == Phase::Ws) {
@@ -73,7 +86,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
         if self.held.len() > held {
             self.core.count(Counter::ReadsHeld);
         }
-        !self.core.ready.is_empty()
+        self.core.has_ready()
     }
 
     /// Whether some wait to be read until less is under way.
@@ -200,7 +213,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     fn serve_request(&mut self, conn: ConnId, request: &Request<'_>) -> Served {
         self.core.count(Counter::HttpRequests);
         if let Some(side) = self.core.side(conn.slot()) {
-            (side.deadline, side.is_request_begun) = (None, false);
+            (side.deadline, side.is_request_begun, side.has_asked) = (None, false, true);
         }
         if !handshake::is_upgrade(request) {
             self.call_unsettled(conn, request);

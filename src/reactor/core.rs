@@ -65,6 +65,8 @@ pub(crate) struct Core<D: Directory> {
     pub(crate) timers: Timers,
     /// Connections to be read although no event says so: paused ones that may go on, and those whose turn was short.
     pub(crate) ready: VecDeque<u32>,
+    /// The same, of whom no request was served yet: when very many come at once, those who are here do not wait behind them.
+    pub(crate) newcomers: VecDeque<u32>,
     /// The server was told to stop.
     pub(crate) is_stopping: bool,
     /// As many as can be named. Fewer in tests: so many slots take a gigabyte.
@@ -105,6 +107,7 @@ impl<D: Directory> Core<D> {
             local: VecDeque::new(),
             timers,
             ready: VecDeque::new(),
+            newcomers: VecDeque::new(),
             is_stopping: false,
             most_connections: ConnId::MOST_SLOTS,
             metrics: parts.metrics,
@@ -211,8 +214,15 @@ impl<D: Directory> Core<D> {
             && !kept.is_ready
         {
             kept.is_ready = true;
-            self.ready.push_back(slot);
+            let side = self.sides.get(kept.side as usize);
+            let is_new = kept.phase == Phase::Http && side.is_none_or(|side| !side.has_asked);
+            if is_new { &mut self.newcomers } else { &mut self.ready }.push_back(slot);
         }
+    }
+
+    /// Whether somebody is to be read.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || !self.newcomers.is_empty()
     }
 
     /// The connection may be read again, if it was not for a while.

@@ -414,7 +414,7 @@ impl<S: Stream, D: Directory, H: Handler<D>> Shard<S, H, D> {
     pub(crate) fn is_busy(&self) -> bool {
         // While a post finds no room, nobody is read or reviewed: that would only add to it.
         let is_resting = self.core.outgoing.is_waiting();
-        let has_work = !self.core.ready.is_empty() || self.is_reviewing();
+        let has_work = self.core.has_ready() || self.is_reviewing();
         self.core.has_unsent() || (has_work && !is_resting)
     }
 

@@ -117,6 +117,8 @@ pub(crate) struct Side {
     pub(crate) in_heap: Option<Instant>,
     /// Part of a request has come, and `deadline` was set for it.
     pub(crate) is_request_begun: bool,
+    /// A request was served.
+    pub(crate) has_asked: bool,
 }
 
 impl Side {

@@ -40,6 +40,32 @@ fn a_turn_reads_512_connections_and_the_next_one_the_others() {
 }
 
 #[test]
+fn who_is_here_is_read_before_hundreds_who_have_just_come_and_lets_some_of_them_in() {
+    let (mut simulation, _) = obedient(cores(1));
+    let mut all: Vec<Ws> = (0..600).map(|_| Ws::open(&mut simulation, 0, 0)).collect();
+    let newcomers: Vec<_> = (0..600).map(|_| simulation.connect(0)).collect();
+    simulation.settle();
+    let served = |simulation: &Simulation<_>| {
+        let total = |counter| simulation.metrics().total(counter);
+        (total(Counter::WsMessages), total(Counter::HttpRequests) - 600)
+    };
+    newcomers.iter().for_each(|client| client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+    all[599].say("hello");
+    simulation.turn(0);
+    assert_eq!(served(&simulation), (1, 511), "one who is here does not wait for any of them");
+    assert_eq!(all[599].heard(), ["hello"]);
+    simulation.settle();
+    let later: Vec<_> = (0..600).map(|_| simulation.connect(0)).collect();
+    simulation.settle();
+    later.iter().for_each(|client| client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"));
+    all.iter_mut().for_each(|ws| ws.say("hello"));
+    let before = served(&simulation);
+    simulation.turn(0);
+    let after = served(&simulation);
+    assert_eq!((after.0 - before.0, after.1 - before.1), (384, 128), "one of four has just come");
+}
+
+#[test]
 fn a_turn_serves_64_requests_of_one_connection() {
     let (mut simulation, _) = obedient(cores(1));
     let client = simulation.connect(0);

@@ -15,12 +15,12 @@ pub(super) enum Spelling {
     Raw,
 }
 
-/// The first value of a parameter whose name is written plainly, decoded as an HTML form writes it. For whoever asks for nothing
-/// else of the query.
+/// The first value of a parameter that is no array, as [`Parameters::read`] would find it in the spelling of forms. For whoever
+/// asks for nothing else of the query.
 pub(super) fn first<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
-    let value_of = |pair: &'q [u8]| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=");
-    let value = query.as_bytes().split(|&byte| byte == b'&').find_map(value_of)?;
-    str::from_utf8(value).ok().map(|value| percent::decode(value, Plus::Space))
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let mut named = pairs.filter(|(other, _)| percent::decode(other, Plus::Literal) == name);
+    named.next().map(|(_, value)| percent::decode(value, Plus::Space))
 }
 
 /// The parameters of a query. `name[]=a&name[]=b` and `name[0]=a&name[1]=b` are `name` with the value `a,b`.
@@ -115,10 +115,17 @@ mod tests {
             ("client=js&protocol=%37", Some("7")),
             ("x=protocol=6&protocol=a+b&protocol=5", Some("a b")),
             ("protocol=", Some("")),
-            ("protocol&xprotocol=7&protocolx=7", None),
+            ("client=js&protocol", Some("")),
+            ("%70rotocol=3&protocol=7", Some("3")),
+            ("xprotocol=7&protocolx=7", None),
             ("", None),
         ] {
             assert_eq!(first(query, "protocol").as_deref(), expected, "{query}");
+            assert_eq!(
+                Parameters::read(query, Spelling::Form).find("protocol"),
+                expected,
+                "{query}"
+            );
         }
     }
 

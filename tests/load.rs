@@ -546,6 +546,19 @@ fn process_accounts_are_read_past_any_name() {
     assert_eq!(process::kernel_bytes("Slab:  10 kB\n", sockets), 10 * 1024 + 2 * 4096);
 }
 
+#[test]
+fn what_onlookers_leave_in_the_kernel_is_known() {
+    let head = "slabinfo - version: 2.1\n# name <active_objs> <num_objs> <objsize> <objperslab>\n";
+    let rows = "proc_inode_cache 10 23 696 20 4 : tunables 0 0 0 : slabdata 1 1 0\n\
+                dentry 590742 595266 192 16 1 : tunables 0 0 0 : slabdata 28346 28346 0\n";
+    let security = "lsm_inode_cache 344565 347776 32 128 1 : tunables 0 0 0 : slabdata 1 1 0\n";
+    let inode_and_dentry = 4 * 4096 / 20 + 4096 / 16;
+    assert_eq!(process::onlookers_bytes(&format!("{head}{rows}")), 10 * inode_and_dentry);
+    let all = process::onlookers_bytes(&format!("{head}{rows}{security}"));
+    assert_eq!(all, 10 * (inode_and_dentry + 4096 / 128));
+    assert_eq!(process::onlookers_bytes(""), 0);
+}
+
 /// The command's own process, so that nothing else is in it; by slope, so that what it needs anyway falls out. The sizes
 /// lie where the tables of names are about as full as on average.
 #[cfg(target_os = "linux")]

@@ -25,7 +25,7 @@ use load::payload::{LEAST_BYTES, Payloads, Stamp};
 use load::report::Report;
 use load::tally::{Faults, Latencies, Order, slope};
 use load::target::Target;
-use load::{machine, process, publisher, report, run, sockets};
+use load::{machine, process, publisher, report, run, sockets, version};
 
 /// A server on a thread of its own; it ends with the test.
 struct Running {
@@ -424,6 +424,43 @@ fn records_are_written_only_of_runs_without_faults() {
     let bad = Running::plain(|| Echo::new(Tenth::Garbled)).load("echo", "plain", &more);
     assert_eq!((files, bad.recorded), (2, None));
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn records_name_what_was_started_by_what_it_says_of_itself() {
+    let folder = std::env::temp_dir().join(format!("stentor-load-named-{}", std::process::id()));
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let stentor = env!("CARGO_BIN_EXE_stentor");
+    let server = format!("{stentor} --port {} --cores 1 --log warn", free.port());
+    let records = folder.to_str().unwrap();
+    let line = format!("load churn --pusher ws://{free} --rate 20 --seconds 1 --warm-up 0");
+    let recorded_server = |more: &[&str]| {
+        let words = line.split_whitespace().chain(["--spawn", &server]);
+        let words = words.chain(["--record", "try", "--records", records]).chain(more.to_vec());
+        let recorded = run::run(&Arguments::parse_from(words)).unwrap().recorded.unwrap();
+        let json = std::fs::read(recorded.replace(" and .md", "")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        json["server"].as_str().unwrap().to_owned()
+    };
+    let told = concat!("stentor ", env!("CARGO_PKG_VERSION")).to_owned();
+    assert_eq!(recorded_server(&[]), told + &version::commit());
+    assert_eq!(recorded_server(&["--server-name", "ours"]), "ours");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn programs_that_do_not_say_their_version_well_and_soon_stay_unnamed() {
+    let said = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]);
+        version::said_within(command, std::time::Duration::from_secs(1))
+    };
+    assert_eq!(said("echo complaint >&2; echo ' 1.2.3 '; echo more").as_deref(), Some("1.2.3"));
+    assert_eq!(said("echo nginx/1.2 >&2").as_deref(), Some("nginx/1.2"));
+    assert_eq!(said("echo 1.2.3; exit 1"), None);
+    assert_eq!(said("echo 1.2.3; exec sleep 60"), None);
+    assert_eq!(said("while :; do echo 1.2.3; done"), None);
+    assert_eq!(version::of_program("/nowhere/at/all".as_ref()), None);
 }
 
 fn check_order(sequences: &[u64], sent: u64) -> Faults {

@@ -16,8 +16,9 @@ use std::process::Command;
 
 use super::arguments::Plan;
 use super::goals::{Goal, Work};
+use super::load::version::{commit, said};
 use super::peers::Peer;
-use super::site::{Site, said};
+use super::site::Site;
 
 const SOCKUDO: &str = "5.2.0";
 const NCHAN_MODULE: &str = "usr/lib/nginx/modules/ngx_nchan_module.so";
@@ -80,7 +81,8 @@ fn kit(site: &Site, peer: Peer) -> Result<Kit, String> {
             let words = ["build", "--release", "--locked", "--bin", "stentor", "--example", "echo"];
             site.must("stentor", site.cargo(&words))?;
             let program = site.target.join("release/stentor");
-            Ok(kit(program, &site.root, stentor_version(site)))
+            let version = env!("CARGO_PKG_VERSION").to_owned() + &commit();
+            Ok(kit(program, &site.root, version))
         }
         Peer::Bun => {
             npm(site, name, &folder)?;
@@ -177,13 +179,6 @@ impl Kit {
         };
         write().map_err(|error| format!("nginx.conf: {error}"))
     }
-}
-
-fn stentor_version(site: &Site) -> String {
-    let mut git = Command::new("git");
-    git.args(["describe", "--always", "--dirty"]).current_dir(&site.root);
-    let commit = said(git).map(|commit| format!(", commit {commit}")).unwrap_or_default();
-    format!("{}{commit}", env!("CARGO_PKG_VERSION"))
 }
 
 fn version(program: &Path, words: &[&str]) -> Result<String, String> {

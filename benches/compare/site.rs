@@ -95,15 +95,6 @@ impl Site {
     }
 }
 
-/// What a command prints, if it ends well; for versions.
-pub(crate) fn said(mut command: Command) -> Option<String> {
-    let output = command.stdin(Stdio::null()).output().ok()?;
-    // nginx tells its version on standard error.
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    output.status.success().then(|| text.lines().next().unwrap_or_default().trim().to_owned())
-}
-
 /// The last line of a file that is not blank.
 pub(crate) fn last_line(path: &Path) -> String {
     let text = fs::read(path).unwrap_or_default();

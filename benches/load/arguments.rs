@@ -107,9 +107,9 @@ pub(crate) struct Shared {
     /// Measure this process, which runs already
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
-    /// The name and version of the server, for the record
-    #[arg(long, value_name = "TEXT", default_value = "not named")]
-    pub(crate) server_name: String,
+    /// The name and version of the server, for the record [default: what the program of --spawn answers to --version]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) server_name: Option<String>,
     /// Keep the server to these cores, as 0 or 0,2 or 0-3
     #[arg(long, value_name = "CORES", help_heading = "Generator")]
     pub(crate) server_core: Option<String>,

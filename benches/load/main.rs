@@ -42,6 +42,7 @@ pub(crate) mod sockets;
 pub(crate) mod stage;
 pub(crate) mod tally;
 pub(crate) mod target;
+pub(crate) mod version;
 
 use std::process::ExitCode;
 

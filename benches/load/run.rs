@@ -1,6 +1,7 @@
 //! One run: server, threads, meetings, report. Knows no scenario but by name.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -11,7 +12,9 @@ use super::report::{Report, Setting};
 use super::server::Server;
 use super::stage::Stage;
 use super::target::{App, Target};
-use super::{bystanders, churn, connect, echo, fanout, herd, idle, machine, million, slow};
+use super::{
+    bystanders, churn, connect, echo, fanout, herd, idle, machine, million, slow, version,
+};
 
 /// What all scenarios need.
 pub(crate) struct Context {
@@ -116,9 +119,19 @@ fn setting(shared: &Shared) -> Setting {
         unix_seconds: clock::unix_seconds(),
         machine: machine::describe(),
         load_average: machine::load_average(),
-        server: shared.server_name.clone(),
+        server: server_name(shared).unwrap_or_else(|| "not named".to_owned()),
         command: command(std::env::args().skip(1)),
     }
+}
+
+/// As the command line says, or as the program says that will be started. It is not asked for a run that nobody records: one that
+/// does not know `--version` may do anything.
+fn server_name(shared: &Shared) -> Option<String> {
+    let asked = || {
+        let program = shared.spawn.as_ref()?.split_whitespace().next()?;
+        version::of_program(Path::new(program))
+    };
+    shared.server_name.clone().or_else(|| shared.record.as_ref().and_then(|_| asked()))
 }
 
 /// The command that repeats the run, without what is nobody's business, stands beside it, or is cargo's.

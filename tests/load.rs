@@ -7,6 +7,10 @@
 #[expect(dead_code, reason = "its `main` and what only that prints belong to `cargo bench`")]
 mod load;
 
+#[cfg(target_os = "linux")]
+#[path = "load/million.rs"]
+mod million;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -18,9 +22,6 @@ use stentor::{Conn, Handler, Message, Request, Response, Server, Stopper, Upgrad
 
 use load::arguments::Arguments;
 use load::clock::{Schedule, date};
-use load::million::bounds::{Tables, tables};
-use load::million::end::End;
-use load::million::progress;
 use load::payload::{LEAST_BYTES, Payloads, Stamp};
 use load::report::Report;
 use load::tally::{Faults, Latencies, Order, slope};
@@ -659,56 +660,4 @@ fn figures_are_written_for_people() {
     );
     assert_eq!(machine::read_cores("0,2-3"), Ok(vec![0, 2, 3]));
     assert!(machine::read_cores("a").is_err());
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_small_million_is_held_by_one_process_and_hears_all() {
-    for own in [&[][..], &["--own-channel", "private"]] {
-        let arguments = [
-            "load",
-            "million",
-            "--connections",
-            "400",
-            "--per-channel",
-            "7",
-            "--events",
-            "50",
-            "--cores",
-            "5",
-        ];
-        let arguments = Arguments::parse_from(arguments.iter().chain(own));
-        let report = run::run(&arguments).unwrap();
-        assert!(report.faults.is_none(), "{}", report.faults);
-        let figure =
-            |name: &str| report.figures.iter().find(|figure| figure.name == name).unwrap().value;
-        let each = if own.is_empty() { 7.0 } else { 1.0 };
-        // Of 58 channels the last has one subscriber alone.
-        let deliveries = figure("deliveries");
-        assert!(deliveries <= 50.0 * each && deliveries >= 50.0, "{deliveries}");
-        assert!(figure("TCP sockets with all") >= 800.0);
-    }
-}
-
-#[test]
-fn a_million_needs_so_many_tables_of_twenty_thousand() {
-    let Tables { threads, cores } = tables(1_000_000, Some(20_000), 2).unwrap();
-    assert!(threads * (20_000 - 64) >= 1_000_000 && threads < 64, "{threads}");
-    assert!(cores * (20_000 - 64 - 4 * cores) >= 1_150_000 && cores < 70, "{cores}");
-    // Few need no more than there are processors.
-    assert_eq!(tables(2000, Some(20_000), 2).unwrap(), Tables { threads: 2, cores: 2 });
-    assert_eq!(tables(2000, None, 3).unwrap(), Tables { threads: 3, cores: 3 });
-    let error = tables(1_000_000, Some(256), 2).unwrap_err().to_string();
-    assert!(error.contains("ulimit -Hn"), "{error}");
-}
-
-#[test]
-fn an_end_of_a_million_is_small() {
-    // A descriptor of mio's has more in it without optimisation.
-    assert!(size_of::<End>() <= 56, "{}", size_of::<End>());
-}
-
-#[test]
-fn the_bar_is_full_at_the_end_and_no_sooner() {
-    assert_eq!([0.0, 0.5, 0.999, 1.0, 2.0].map(progress::bars), [0, 15, 29, 30, 30]);
 }

@@ -54,21 +54,6 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    /// `None`: it asks nobody whom to load.
-    pub(crate) fn shared(&self) -> Option<&Shared> {
-        match self {
-            Self::Million(_) => None,
-            Self::Idle(Idle { shared, .. })
-            | Self::Fanout(Fanout { shared, .. })
-            | Self::Echo(Echo { shared, .. })
-            | Self::Churn(Churn { shared, .. })
-            | Self::Connect(Connect { shared, .. })
-            | Self::Bystanders(Bystanders { shared, .. })
-            | Self::Slow(Slow { shared, .. })
-            | Self::Herd(Herd { shared, .. }) => Some(shared),
-        }
-    }
-
     /// The most connections at a time.
     pub(crate) fn connections(&self) -> usize {
         match self {
@@ -369,7 +354,7 @@ pub(crate) struct Time {
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Million {
-    /// Connections; as many of them as there is memory for
+    /// Connections; as many of them as the machine bears
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = connections)]
     pub(crate) connections: usize,
     /// Connections that share a channel

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::arguments::{ChannelKind, Idle};
 use super::clock::seconds;
 use super::crowd::Crowd;
-use super::process::{Memory, Sample};
+use super::process::Sample;
 use super::report::{Report, Unit};
 use super::run::{Context, with_threads};
 use super::sleepers::{Sleepers, prove};
 use super::stage::pause;
-use super::tally::{Faults, slope};
+use super::tally::Faults;
 
 /// With a channel each, so many are tried: as many as one event may go to on most servers.
 const MOST_PROOFS: usize = 100;
@@ -118,29 +118,14 @@ fn prove_all(
 }
 
 fn tell_costs(report: &mut Report, idle: &Idle, samples: &Samples) {
-    let (from, to) = (&samples.at_from.memory, &samples.at_to.memory);
-    let per_connection = |of: fn(&Memory) -> u64| slope((idle.from, of(from)), (idle.to, of(to)));
-    let slopes = [
-        ("private per connection", per_connection(|memory| memory.private)),
-        ("resident per connection", per_connection(|memory| memory.resident)),
-        ("proportional per connection", per_connection(|memory| memory.proportional)),
-        ("kernel per connection, both ends", per_connection(|memory| memory.kernel)),
-        ("total per connection, the server's end", per_connection(Memory::one_end)),
-    ];
-    for (name, slope) in slopes {
-        report.add(name, slope.unwrap_or(f64::NAN), Unit::Bytes);
-    }
+    let (from, to) = (samples.at_from.memory, samples.at_to.memory);
+    report.add_memory_costs((idle.from, from), (idle.to, to));
     report.add_memory("with no connection", samples.empty.memory);
-    report.add_memory(&format!("with {}", idle.from), samples.at_from.memory);
-    report.add_memory(&format!("with {}", idle.to), samples.at_to.memory);
+    report.add_memory(&format!("with {}", idle.from), from);
+    report.add_memory(&format!("with {}", idle.to), to);
     report.add_memory("after all are closed", samples.closed.memory);
     let effort = samples.after_window - samples.at_to;
     let of = format!("in {} s of idleness", idle.window);
     report.add(format!("server CPU {of}"), seconds(effort.ran), Unit::Seconds);
     report.add(format!("server waits {of}"), effort.waits as f64, Unit::Count);
-    report.remarks.push(
-        "Kernel memory is that of the whole machine: both ends of the connections, and whatever others do meanwhile. The total of the \
-         server's end takes half of it, for both ends are made of the same things."
-            .to_owned(),
-    );
 }

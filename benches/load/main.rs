@@ -27,6 +27,7 @@ pub(crate) mod echo;
 pub(crate) mod fanout;
 pub(crate) mod herd;
 pub(crate) mod idle;
+pub(crate) mod interrupt;
 pub(crate) mod machine;
 pub(crate) mod million;
 pub(crate) mod pair;

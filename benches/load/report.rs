@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 
 use super::clock::{self, Nanos, seconds};
 use super::process::{Effort, Memory};
-use super::tally::{Faults, Latencies};
+use super::tally::{Faults, Latencies, slope};
 
 /// What a number counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,6 +110,28 @@ impl Report {
     pub(crate) fn add_memory(&mut self, when: &str, memory: Memory) {
         self.add(format!("resident {when}"), memory.resident as f64, Unit::Bytes);
         self.add(format!("private {when}"), memory.private as f64, Unit::Bytes);
+    }
+
+    /// What one more connection takes, by two numbers of them.
+    pub(crate) fn add_memory_costs(&mut self, from: (usize, Memory), to: (usize, Memory)) {
+        let each = |of: fn(&Memory) -> u64| {
+            slope((from.0, of(&from.1)), (to.0, of(&to.1))).unwrap_or(f64::NAN)
+        };
+        let costs = [
+            ("private per connection", each(|memory| memory.private)),
+            ("resident per connection", each(|memory| memory.resident)),
+            ("proportional per connection", each(|memory| memory.proportional)),
+            ("kernel per connection, both ends", each(|memory| memory.kernel)),
+            ("total per connection, the server's end", each(Memory::one_end)),
+        ];
+        for (name, cost) in costs {
+            self.add(name, cost, Unit::Bytes);
+        }
+        self.remarks.push(
+            "Kernel memory is that of the whole machine: both ends of the connections, and whatever others do meanwhile. The total of the \
+             server's end takes half of it, for both ends are made of the same things."
+                .to_owned(),
+        );
     }
 
     pub(crate) fn table(&self) -> String {

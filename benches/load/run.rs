@@ -46,15 +46,33 @@ impl Context {
 /// Runs a scenario, and records it if that was asked and the server made no mistake.
 pub(crate) fn run(arguments: &Arguments) -> io::Result<Report> {
     let scenario = &arguments.scenario;
-    if let Scenario::Million(million) = scenario {
-        return million::run(million);
+    let against = |shared: &Shared, play: &dyn Fn(&Context) -> io::Result<Report>| {
+        run_against(shared, scenario.connections(), play)
+    };
+    match scenario {
+        Scenario::Idle(it) => against(&it.shared, &|context| idle::run(context, it)),
+        Scenario::Fanout(it) => against(&it.shared, &|context| fanout::run(context, it)),
+        Scenario::Echo(it) => against(&it.shared, &|context| echo::run(context, it)),
+        Scenario::Churn(it) => against(&it.shared, &|context| churn::run(context, it)),
+        Scenario::Connect(it) => against(&it.shared, &|context| connect::run(context, it)),
+        Scenario::Bystanders(it) => against(&it.shared, &|context| bystanders::run(context, it)),
+        Scenario::Slow(it) => against(&it.shared, &|context| slow::run(context, it)),
+        Scenario::Herd(it) => against(&it.shared, &|context| herd::run(context, it)),
+        Scenario::Million(it) => million::run(it),
     }
-    let shared = scenario.shared().ok_or_else(|| io::Error::other("it names no server"))?;
+}
+
+/// Plays a scenario against the server that the command line names, with at most so many connections at a time.
+fn run_against(
+    shared: &Shared,
+    connections: usize,
+    play: &dyn Fn(&Context) -> io::Result<Report>,
+) -> io::Result<Report> {
     let clock = Clock::start();
     let setting = setting(shared);
     let target = Arc::new(target(shared)?);
     let descriptors = machine::raise_descriptors()?;
-    machine::check_descriptors(descriptors, scenario.connections())?;
+    machine::check_descriptors(descriptors, connections)?;
     let limit = descriptors.map(|limit| limit.to_string());
     let server = start(shared, &target, clock)?;
     if let Some(cores) = cores(shared.client_core.as_deref())? {
@@ -65,17 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<Report> {
     let stage = Stage::new(threads, clock, deadline);
     let run_id = format!("{:x}{:x}", setting.unix_seconds, std::process::id());
     let context = Context { clock, target, server, threads, stage, run_id };
-    let mut report = match scenario {
-        Scenario::Idle(idle) => idle::run(&context, idle)?,
-        Scenario::Fanout(fanout) => fanout::run(&context, fanout)?,
-        Scenario::Echo(echo) => echo::run(&context, echo)?,
-        Scenario::Churn(churn) => churn::run(&context, churn)?,
-        Scenario::Connect(connect) => connect::run(&context, connect)?,
-        Scenario::Bystanders(bystanders) => bystanders::run(&context, bystanders)?,
-        Scenario::Slow(slow) => slow::run(&context, slow)?,
-        Scenario::Herd(herd) => herd::run(&context, herd)?,
-        Scenario::Million(million) => million::run(million)?,
-    };
+    let mut report = play(&context)?;
     if !context.server.is_known() {
         report.remarks.push(
             "Neither --pid nor --spawn was given: the server's costs are not known.".to_owned(),

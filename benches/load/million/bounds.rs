@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use super::super::process::bytes_of;
 use super::super::report::{grouped, tell};
@@ -18,78 +19,91 @@ const SPARE_FILES: u64 = 16 * 1024;
 /// Connections that the fullest of the server's cores may have for each 100 that one has on average: the kernel spreads them by a hash.
 const UNEVEN_PERCENT: usize = 115;
 
-/// Where the kernel keeps a limit, and why it matters here.
+/// Where the kernel shows its limits as files.
+pub(crate) const SYSCTLS: &str = "/proc/sys";
+
+/// A limit of the kernel's, and why it matters here.
 struct Sysctl {
     path: &'static str,
     /// For each connection it needs so many.
     each: u64,
 }
 
-const SYSCTLS: &[Sysctl] = &[
-    Sysctl { path: "/proc/sys/fs/file-max", each: 2 },
+const NEEDED: &[Sysctl] = &[
+    Sysctl { path: "fs/file-max", each: 2 },
     // There only if the machine tracks connections.
-    Sysctl { path: "/proc/sys/net/netfilter/nf_conntrack_max", each: 1 },
+    Sysctl { path: "net/netfilter/nf_conntrack_max", each: 1 },
 ];
 
 /// The kernel's limits that were raised. Put back when this is dropped.
-#[derive(Default)]
 pub(crate) struct Raised {
-    before: Vec<(&'static str, String)>,
+    folder: PathBuf,
+    before: Vec<(&'static str, u64)>,
 }
 
 impl Raised {
+    /// Nothing yet; the limits are in this folder.
+    pub(crate) fn below(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), before: Vec::new() }
+    }
+
     /// Raises what so many connections need; gives as many as there is room for.
-    pub(crate) fn for_connections(&mut self, wanted: usize) -> (usize, Vec<String>) {
-        let (mut count, mut remarks) = (wanted, Vec::new());
-        for Sysctl { path, each } in SYSCTLS {
-            let Some(now) = read(path) else { continue };
+    pub(crate) fn for_connections(&mut self, wanted: usize, remarks: &mut Vec<String>) -> usize {
+        let mut count = wanted;
+        for Sysctl { path, each } in NEEDED {
+            let file = self.folder.join(path);
+            let now = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+            let Some(now): Option<u64> = now else { continue };
             let needed = wanted as u64 * each + SPARE_FILES;
             if now >= needed {
                 continue;
             }
-            let name = path.trim_start_matches("/proc/sys/").replace('/', ".");
-            match fs::write(path, needed.to_string()) {
+            let name = dotted(path);
+            match fs::write(file, needed.to_string()) {
                 Ok(()) => {
-                    self.before.push((path, now.to_string()));
+                    self.before.push((path, now));
                     remarks.push(format!("{name} was raised from {now} to {needed} for the run."));
                 }
                 Err(error) => {
-                    count = count.min(
-                        usize::try_from(now.saturating_sub(SPARE_FILES) / each)
-                            .unwrap_or(usize::MAX),
-                    );
+                    let room = now.saturating_sub(SPARE_FILES) / each;
+                    count = count.min(usize::try_from(room).unwrap_or(usize::MAX));
                     remarks.push(format!("{name} is {now} and cannot be raised ({error})."));
                 }
             }
         }
-        (count, remarks)
+        count
     }
 }
 
 impl Drop for Raised {
     fn drop(&mut self) {
         for (path, before) in &self.before {
-            if let Err(error) = fs::write(path, before) {
-                tell(&format!("{path} could not be set back to {before}: {error}"));
+            let name = dotted(path);
+            match fs::write(self.folder.join(path), before.to_string()) {
+                Ok(()) => tell(&format!("{name} is {before} again")),
+                Err(error) => tell(&format!("{name} could not be set back to {before}: {error}")),
             }
         }
     }
 }
 
-fn read(path: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+/// As `sysctl` names it.
+fn dotted(path: &str) -> String {
+    path.replace('/', ".")
 }
 
 /// As many connections as the memory has room for.
-pub(crate) fn by_memory(wanted: usize) -> usize {
+pub(crate) fn by_memory(wanted: usize, remarks: &mut Vec<String>) -> usize {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    match bytes_of(&meminfo, "MemAvailable:") {
-        // A system that does not say is not kept from trying.
-        0 => wanted,
-        bytes => wanted.min(
-            usize::try_from(bytes.saturating_sub(SPARE_BYTES) / CONNECTION_BYTES).unwrap_or(wanted),
-        ),
+    let available = bytes_of(&meminfo, "MemAvailable:");
+    let room = available.saturating_sub(SPARE_BYTES) / CONNECTION_BYTES;
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    // A system that does not say is not kept from trying.
+    if available == 0 || room >= wanted {
+        return wanted;
     }
+    remarks.push(format!("The memory has room for {} connections.", grouped(room as f64)));
+    room
 }
 
 /// So many threads of the generator, and so many cores of the server, have descriptors enough.
@@ -99,52 +113,50 @@ pub(crate) struct Tables {
     pub(crate) cores: usize,
 }
 
-/// The most cores that the server takes, and ports that an address has here.
-const MOST_CORES: usize = 256;
+/// The most tables that the server takes, one for each core, and we; and the ports that an address has here.
+const MOST_TABLES: usize = 256;
 pub(crate) const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
-pub(crate) fn tables(connections: usize, limit: Option<u64>, cpus: usize) -> io::Result<Tables> {
+/// As many connections as have descriptors, and the tables for them: with as many cores as that takes, or as were asked for.
+pub(crate) fn tables(
+    wanted: usize,
+    limit: Option<u64>,
+    cpus: usize,
+    cores: Option<usize>,
+    remarks: &mut Vec<String>,
+) -> io::Result<(usize, Tables)> {
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     let each = limit.saturating_sub(OWN_DESCRIPTORS).min(PORTS.len() - 1000);
-    let threads = connections.div_ceil(each.max(1)).max(cpus);
     // Each core has a poller, a waker, a listener and a duplicate in every table.
-    let fits = |cores: &usize| {
-        let own = OWN_DESCRIPTORS + 4 * cores;
-        connections * UNEVEN_PERCENT / 100 / cores + own < limit
+    let bears = |cores: usize| {
+        let free = limit.saturating_sub(OWN_DESCRIPTORS + 4 * cores);
+        cores.saturating_mul(free).saturating_mul(100) / UNEVEN_PERCENT
     };
-    let cores = (cpus..=MOST_CORES).find(fits).filter(|_| each > 0 && threads <= MOST_CORES);
-    cores.map(|cores| Tables { threads, cores }).ok_or_else(|| {
-        io::Error::other(format!(
-            "{connections} connections need more than {MOST_CORES} tables of {limit} open files (ulimit -Hn)"
-        ))
-    })
-}
-
-/// What the kernel holds, as it counts it itself, for the whole machine.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Kernel {
-    pub(crate) available: u64,
-    pub(crate) slab: u64,
-    pub(crate) tcp_pages: u64,
-    pub(crate) sockets: u64,
-}
-
-impl Kernel {
-    pub(crate) fn look() -> Self {
-        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let sockstat = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
-        let tcp = sockstat.lines().find_map(|line| line.strip_prefix("TCP:")).unwrap_or_default();
-        let after = |name: &str| {
-            let mut words = tcp.split_whitespace().skip_while(|word| *word != name).skip(1);
-            words.next().and_then(|word| word.parse().ok()).unwrap_or(0)
-        };
-        Self {
-            available: bytes_of(&meminfo, "MemAvailable:"),
-            slab: bytes_of(&meminfo, "Slab:"),
-            tcp_pages: after("mem"),
-            sockets: after("inuse"),
-        }
+    let least = cores.unwrap_or(cpus.min(MOST_TABLES));
+    let mut possible = least..=cores.unwrap_or(MOST_TABLES);
+    let most = possible.clone().map(bears).max().unwrap_or(0).min(each * MOST_TABLES);
+    let connections = wanted.min(most);
+    let enough = possible.find(|cores| bears(*cores) >= connections);
+    let (Some(cores), 1..) = (enough, connections) else {
+        return Err(io::Error::other(format!(
+            "a table of {limit} open files (ulimit -Hn) has no room for a connection: {} are needed with {least} cores of the server",
+            OWN_DESCRIPTORS + 4 * least + 2
+        )));
+    };
+    if most < wanted {
+        remarks.push(format!(
+            "Tables of {limit} open files (ulimit -Hn) have room for {} connections.",
+            grouped(most as f64)
+        ));
     }
+    Ok((connections, Tables { threads: connections.div_ceil(each).max(cpus), cores }))
+}
+
+/// The TCP sockets of the whole machine.
+pub(crate) fn tcp_sockets() -> u64 {
+    let sockstat = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let tcp = sockstat.lines().find_map(|line| line.strip_prefix("TCP: inuse "));
+    tcp.and_then(|tcp| tcp.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// What else matters and is not changed.
@@ -159,9 +171,9 @@ pub(crate) fn surroundings(limit: Option<u64>) -> String {
         "net/ipv4/ip_local_port_range",
         "net/netfilter/nf_conntrack_count",
     ] {
-        if let Ok(value) = fs::read_to_string(format!("/proc/sys/{name}")) {
+        if let Ok(value) = fs::read_to_string(format!("{SYSCTLS}/{name}")) {
             let value = value.split_whitespace().collect::<Vec<_>>().join("-");
-            let _ = write!(text, "; {} {value}", name.replace('/', "."));
+            let _ = write!(text, "; {} {value}", dotted(name));
         }
     }
     text + "."

@@ -1,5 +1,6 @@
 //! One thread of the generator: its own table of descriptors, its own source address, its own ends.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddrV4;
 use std::ops::ControlFlow;
@@ -12,6 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::super::arguments::ChannelKind;
 use super::super::client::Keys;
 use super::super::clock::{Clock, Nanos};
+use super::super::interrupt::Interrupt;
 use super::super::payload::{LEAST_BYTES, Payloads};
 use super::super::tally::{Faults, Latencies};
 use super::super::target::Target;
@@ -25,7 +27,7 @@ const READ_BUFFER_BYTES: usize = 16 * 1024;
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// What all threads have in common.
-pub(crate) struct Plan {
+pub(crate) struct Plan<'i> {
     pub(crate) target: Target,
     pub(crate) clock: Clock,
     pub(crate) threads: usize,
@@ -38,17 +40,28 @@ pub(crate) struct Plan {
     pub(crate) delivered: AtomicU64,
     pub(crate) has_failed: AtomicBool,
     pub(crate) is_over: AtomicBool,
-    /// Ctrl-C.
-    pub(crate) is_interrupted: std::sync::Arc<AtomicBool>,
+    pub(crate) interrupt: &'i Interrupt,
     /// How many events each channel got, once all are sent.
     pub(crate) sent: OnceLock<Vec<u16>>,
 }
 
-impl Plan {
+impl Plan<'_> {
     pub(crate) fn goes_on(&self) -> bool {
-        !self.has_failed.load(Ordering::Relaxed)
-            && !self.is_interrupted.load(Ordering::Relaxed)
-            && self.clock.now() < self.deadline
+        self.check().is_ok()
+    }
+
+    /// Says why it does not go on.
+    pub(crate) fn check(&self) -> Result<(), Cow<'static, str>> {
+        if let Some(signal) = self.interrupt.signal() {
+            return Err(format!("interrupted by {signal}").into());
+        }
+        if self.has_failed.load(Ordering::Relaxed) {
+            return Err("a thread failed".into());
+        }
+        if self.clock.now() >= self.deadline {
+            return Err("it took longer than --deadline allows".into());
+        }
+        Ok(())
     }
 
     /// How many ends a thread has.
@@ -86,7 +99,7 @@ pub(crate) fn sequence(channel: usize, number: u16) -> u64 {
 }
 
 /// Plays one thread's part until all is over.
-pub(crate) fn play(plan: &Plan, thread: usize) -> io::Result<Found> {
+pub(crate) fn play(plan: &Plan<'_>, thread: usize) -> io::Result<Found> {
     separate()?;
     let mut crew = Crew::new(plan, thread)?;
     let share = plan.share(thread);
@@ -113,7 +126,7 @@ fn separate() -> io::Result<()> {
 }
 
 struct Crew<'p> {
-    plan: &'p Plan,
+    plan: &'p Plan<'p>,
     thread: usize,
     poll: Poll,
     events: Events,
@@ -132,7 +145,7 @@ struct Crew<'p> {
 }
 
 impl<'p> Crew<'p> {
-    fn new(plan: &'p Plan, thread: usize) -> io::Result<Self> {
+    fn new(plan: &'p Plan<'p>, thread: usize) -> io::Result<Self> {
         let share = plan.share(thread);
         Ok(Self {
             plan,

@@ -4,7 +4,7 @@
 //! ```text
 //!   bounds   what the machine bears; raises the kernel's limits, puts them back
 //!   crew     one thread: a table of descriptors, an address in 127.64.0.0/16, its ends ──▶ end
-//!   here     start the server ▶ fill ▶ look ▶ publish ▶ all heard? ▶ look ▶ cut ▶ look
+//!   here     watch for signals ▶ raise ▶ start the server ▶ fill ▶ look ▶ publish ▶ all heard? ▶ look ▶ cut ▶ look
 //!   progress a bar
 //! ```
 
@@ -13,18 +13,19 @@ pub(crate) mod crew;
 pub(crate) mod end;
 pub(crate) mod progress;
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::arguments::{ChannelKind, Million};
 use super::client::Keys;
-use super::clock::{self, Clock, NANOS_PER_SECOND, Nanos, seconds};
+use super::clock::{self, Clock, NANOS_PER_SECOND, Nanos, nanos, seconds};
 use super::crowd::after;
+use super::interrupt::Interrupt;
 use super::machine;
 use super::payload::{LEAST_BYTES, Payloads, Stamp};
 use super::process::{Cpu, Sample};
@@ -32,9 +33,10 @@ use super::publisher::whole_response;
 use super::report::{Report, Setting, Unit, grouped, tell};
 use super::server::Server;
 use super::stage::pause;
-use super::tally::{Faults, Latencies};
+use super::tally::{Faults, Latencies, slope};
 use super::target::{App, Target};
-use bounds::{Kernel, Raised, Tables};
+use super::version;
+use bounds::{Raised, Tables};
 use crew::{Found, Plan};
 use progress::Progress;
 
@@ -46,11 +48,13 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// A server that has lost so many connections at once takes a while to say so.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 
+const SERVER: &str = env!("CARGO_BIN_EXE_stentor");
+
 /// One look at everything.
 #[derive(Clone, Copy, Default)]
 struct Look {
     server: Sample,
-    kernel: Kernel,
+    tcp_sockets: u64,
     at: Nanos,
 }
 
@@ -65,11 +69,31 @@ struct Looks {
 }
 
 pub(crate) fn run(million: &Million) -> io::Result<Report> {
+    // Before anything is changed that must be put back.
+    let interrupt = Interrupt::watch()?;
+    let held = hold(million, &interrupt);
+    // By now the server has ended and all is put back, whatever came of it.
+    if let Some(signal) = interrupt.signal() {
+        let text = format!("interrupted by {signal}; the server was ended, nothing is recorded");
+        return Err(io::Error::other(text));
+    }
+    let (mut report, setting) = held?;
+    if let Some(name) = million.record.as_ref().filter(|_| report.faults.is_none()) {
+        report.recorded = Some(report.record(&million.records, name, &setting)?);
+    }
+    Ok(report)
+}
+
+/// All of a run but its record.
+fn hold(million: &Million, interrupt: &Interrupt) -> io::Result<(Report, Setting)> {
     let clock = Clock::start();
     let limit = machine::raise_descriptors()?;
-    let mut raised = Raised::default();
-    let (by_kernel, mut remarks) = raised.for_connections(million.connections);
-    let connections = by_kernel.min(bounds::by_memory(million.connections)).max(1);
+    let (mut raised, mut remarks) = (Raised::below(bounds::SYSCTLS), Vec::new());
+    let by_kernel = raised.for_connections(million.connections, &mut remarks);
+    let connections = bounds::by_memory(by_kernel, &mut remarks).max(1);
+    let cpus = thread::available_parallelism()?.get();
+    let cores = million.cores.map(usize::from);
+    let (connections, tables) = bounds::tables(connections, limit, cpus, cores, &mut remarks)?;
     if connections < million.connections {
         tell(&format!(
             "this machine bears {} connections, not {}",
@@ -77,16 +101,13 @@ pub(crate) fn run(million: &Million) -> io::Result<Report> {
             grouped(million.connections as f64)
         ));
     }
-    let cpus = thread::available_parallelism()?.get();
-    let tables = bounds::tables(connections, limit, cpus)?;
-    let tables = Tables { cores: million.cores.map_or(tables.cores, usize::from), ..tables };
     let address = free_address()?;
     let command = server_command(address, tables.cores);
-    let setting = setting(&command);
+    let (setting, line) = (setting(), line_of(&command));
     remarks.iter().for_each(|remark| tell(remark));
-    tell(&format!("{} threads connect to {}", tables.threads, line_of(&command)));
+    tell(&format!("{} threads connect to {}", tables.threads, line));
     let server = Server::start(command, None, address, clock)?;
-    let plan = plan(million, connections, tables, address, clock)?;
+    let plan = plan(million, (connections, tables), address, clock, interrupt)?;
     let mut looks = Looks::default();
     let found = conduct(&plan, &server, million, &mut looks)?;
     drop(server);
@@ -94,12 +115,9 @@ pub(crate) fn run(million: &Million) -> io::Result<Report> {
     let mut report = report(million, &plan, tables, &looks, found);
     report.remarks.append(&mut remarks);
     report.remarks.push(bounds::surroundings(limit));
-    report.remarks.push(format!("The server was started as `{}`.", setting.server));
+    report.remarks.push(format!("The server was started as `{line}`."));
     report.remarks.extend(million.note.clone());
-    if let Some(name) = million.record.as_ref().filter(|_| report.faults.is_none()) {
-        report.recorded = Some(report.record(&million.records, name, &setting)?);
-    }
-    Ok(report)
+    Ok((report, setting))
 }
 
 /// A port that nobody has at the moment.
@@ -108,7 +126,7 @@ fn free_address() -> io::Result<SocketAddr> {
 }
 
 fn server_command(address: SocketAddr, cores: usize) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stentor"));
+    let mut command = Command::new(SERVER);
     command.args(["serve", "--host", "127.0.0.1", "--log", "warn", "--dashboard=false"]);
     command.arg("--port").arg(address.port().to_string());
     command.arg("--cores").arg(cores.to_string()).arg("--own-descriptor-tables");
@@ -125,26 +143,24 @@ fn line_of(command: &Command) -> String {
     std::iter::once("stentor".into()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
-fn setting(command: &Command) -> Setting {
+fn setting() -> Setting {
     Setting {
         unix_seconds: clock::unix_seconds(),
         machine: machine::describe(),
         load_average: machine::load_average(),
-        server: line_of(command),
+        server: version::of_program(Path::new(SERVER)).unwrap_or_else(|| "not named".to_owned()),
         command: super::run::command(std::env::args().skip(1)),
     }
 }
 
-fn plan(
+pub(crate) fn plan<'i>(
     million: &Million,
-    connections: usize,
-    tables: Tables,
+    (connections, tables): (usize, Tables),
     address: SocketAddr,
     clock: Clock,
-) -> io::Result<Plan> {
+    interrupt: &'i Interrupt,
+) -> io::Result<Plan<'i>> {
     let app = App { id: "1".to_owned(), key: "app-key".to_owned(), secret: "app-secret".into() };
-    let is_interrupted = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&is_interrupted))?;
     let channels = match million.own_channel {
         Some(_) => connections,
         None => connections.div_ceil(million.per_channel),
@@ -161,14 +177,14 @@ fn plan(
         delivered: AtomicU64::new(0),
         has_failed: AtomicBool::new(false),
         is_over: AtomicBool::new(false),
-        is_interrupted,
+        interrupt,
         sent: std::sync::OnceLock::new(),
     })
 }
 
 /// Runs the threads, and looks at the server at the right moments.
 fn conduct(
-    plan: &Plan,
+    plan: &Plan<'_>,
     server: &Server,
     million: &Million,
     looks: &mut Looks,
@@ -207,18 +223,34 @@ fn conduct(
             }
             (conducted, _) => conducted?,
         }
-        pause(plan.clock, SETTLE);
+        settle(plan, "all are cut");
         looks.closed = look(plan, server)?;
         Ok(found)
     })
 }
 
-fn look(plan: &Plan, server: &Server) -> io::Result<Look> {
-    Ok(Look { server: server.sample()?, kernel: Kernel::look(), at: plan.clock.now() })
+fn look(plan: &Plan<'_>, server: &Server) -> io::Result<Look> {
+    let (server, tcp_sockets) = (server.sample()?, bounds::tcp_sockets());
+    Ok(Look { server, tcp_sockets, at: plan.clock.now() })
+}
+
+/// Lets what is under way come to rest before a look at memory; shorter if the run does not go on.
+fn settle(plan: &Plan<'_>, what: &str) {
+    tell(&format!("{what}; memory is looked at when {} s have passed", SETTLE.as_secs()));
+    let end = plan.clock.now() + nanos(SETTLE);
+    while plan.clock.now() < end && plan.goes_on() {
+        pause(plan.clock, LOOK_EVERY);
+    }
+}
+
+/// The error that says why a run does not go on, and how far it came.
+fn check(plan: &Plan<'_>, done: u64, all: u64, what: &str) -> io::Result<()> {
+    plan.check()
+        .map_err(|why| io::Error::other(format!("{why}: given up with {done} of {all} {what}")))
 }
 
 /// The main thread's part while the others hold their connections.
-fn lead(plan: &Plan, server: &Server, million: &Million, looks: &mut Looks) -> io::Result<()> {
+fn lead(plan: &Plan<'_>, server: &Server, million: &Million, looks: &mut Looks) -> io::Result<()> {
     let all = plan.connections as u64;
     let mut progress = Progress::start(plan.clock, "connections", all);
     loop {
@@ -226,9 +258,7 @@ fn lead(plan: &Plan, server: &Server, million: &Million, looks: &mut Looks) -> i
         if ready >= all {
             break;
         }
-        if !plan.goes_on() {
-            return Err(io::Error::other(format!("given up with {ready} of {all} connections")));
-        }
+        check(plan, ready, all, "connections")?;
         if looks.half.is_none() && ready >= all / 2 {
             let half = look(plan, server)?;
             looks.half = Some((plan.ready.load(Ordering::Relaxed), half));
@@ -238,12 +268,13 @@ fn lead(plan: &Plan, server: &Server, million: &Million, looks: &mut Looks) -> i
     }
     progress.end(all);
     let at = plan.clock.now();
-    pause(plan.clock, SETTLE);
+    settle(plan, "all are subscribed");
     looks.full = Look { at, ..look(plan, server)? };
     let expected = publish(plan, million.events)?;
     let mut progress = Progress::start(plan.clock, "deliveries", expected);
     let (mut seen, mut seen_at) = (0, plan.clock.now());
-    while seen < expected && plan.clock.now() < seen_at + PATIENCE && plan.goes_on() {
+    while seen < expected && plan.clock.now() < seen_at + PATIENCE {
+        check(plan, seen, expected, "deliveries")?;
         pause(plan.clock, LOOK_EVERY);
         let delivered = plan.delivered.load(Ordering::Relaxed);
         if delivered > seen {
@@ -257,16 +288,17 @@ fn lead(plan: &Plan, server: &Server, million: &Million, looks: &mut Looks) -> i
 }
 
 /// One event after the other, each to the channel of a random subscriber; gives how many deliveries that must be.
-fn publish(plan: &Plan, events: u32) -> io::Result<u64> {
+pub(crate) fn publish(plan: &Plan<'_>, events: u32) -> io::Result<u64> {
     let payloads = Payloads::new(LEAST_BYTES);
     let mut sent = vec![0_u16; plan.channels];
     let mut expected = 0;
     let mut dice = Keys::new(clock::unix_seconds());
-    let mut stream = TcpStream::connect(plan.target.address)?;
+    let mut stream = TcpStream::connect_timeout(&plan.target.address, ANSWER_PATIENCE)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+    stream.set_read_timeout(Some(LOOK_EVERY))?;
     let mut progress = Progress::start(plan.clock, "events", u64::from(events));
     for event in 0..events {
+        check(plan, u64::from(event), u64::from(events), "events")?;
         // The channel of a random end: a channel of many is likelier than one of few.
         let end = u32::from_le_bytes(dice.next_key()) as usize % plan.connections;
         let channel = end % plan.channels;
@@ -278,7 +310,8 @@ fn publish(plan: &Plan, events: u32) -> io::Result<u64> {
         let name = plan.name(channel);
         plan.target.publish(&[&name], &String::from_utf8_lossy(&data), &mut request)?;
         stream.write_all(&request)?;
-        let status = answer(&mut stream)?;
+        let status = answer(plan, &mut stream)
+            .map_err(|error| io::Error::other(format!("event {event}: {error}")))?;
         if status != 200 {
             return Err(io::Error::other(format!("event {event} was answered {status}")));
         }
@@ -290,22 +323,31 @@ fn publish(plan: &Plan, events: u32) -> io::Result<u64> {
     Ok(expected)
 }
 
-fn answer(stream: &mut TcpStream) -> io::Result<u16> {
+fn answer(plan: &Plan<'_>, stream: &mut TcpStream) -> io::Result<u16> {
     let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+    let end = plan.clock.now() + nanos(ANSWER_PATIENCE);
     loop {
         if let Some((status, _)) = whole_response(&received)? {
             return Ok(status);
         }
-        match stream.read(&mut buffer)? {
-            0 => return Err(io::Error::other("the server ended the publisher's connection")),
-            count => received.extend_from_slice(&buffer[..count]),
+        match stream.read(&mut buffer) {
+            Ok(0) => return Err(io::Error::other("the server ended the publisher's connection")),
+            Ok(count) => received.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                plan.check().map_err(io::Error::other)?;
+                if plan.clock.now() > end {
+                    let text = format!("no answer within {} s", ANSWER_PATIENCE.as_secs());
+                    return Err(io::Error::other(text));
+                }
+            }
+            Err(error) => return Err(error),
         }
     }
 }
 
 fn report(
     million: &Million,
-    plan: &Plan,
+    plan: &Plan<'_>,
     tables: Tables,
     looks: &Looks,
     found: Vec<Found>,
@@ -333,7 +375,7 @@ fn report(
     report.add("subscribed", plan.connections as f64 / fill.max(0.001), Unit::PerSecond);
     let cpu = |from: &Look, to: &Look| -> Cpu { to.server.cpu - from.server.cpu };
     report.add("server CPU while they came", cpu(&looks.empty, &looks.full).total(), Unit::Seconds);
-    add_memory(&mut report, plan.connections as f64, looks);
+    add_memory(&mut report, plan.connections, looks);
     report.add("events", f64::from(million.events), Unit::Count);
     report.add("deliveries", latencies.count() as f64, Unit::Count);
     report.add(
@@ -342,50 +384,22 @@ fn report(
         Unit::Seconds,
     );
     report.add_latencies("from publish to delivery", &latencies);
-    report.remarks.push(
-        "The kernel's memory is that of both ends, for clients and server are on one machine."
-            .to_owned(),
-    );
     report
 }
 
-fn add_memory(report: &mut Report, count: f64, looks: &Looks) {
-    let (empty, full) = (&looks.empty, &looks.full);
-    let each = |from: u64, to: u64| (to as f64 - from as f64) / count;
-    report.add(
-        "server's private memory with none",
-        empty.server.memory.private as f64,
-        Unit::Bytes,
-    );
-    report.add("server's private memory with all", full.server.memory.private as f64, Unit::Bytes);
-    report.add(
-        "server's private memory per connection",
-        each(empty.server.memory.private, full.server.memory.private),
-        Unit::Bytes,
-    );
+fn add_memory(report: &mut Report, count: usize, looks: &Looks) {
+    let memory = |look: &Look| look.server.memory;
+    report.add_memory_costs((0, memory(&looks.empty)), (count, memory(&looks.full)));
     // On a busy machine a look may take so long that it is no half any more.
-    let half = looks.half.as_ref().filter(|(ready, _)| *ready as f64 <= count * 0.75);
+    let half = looks.half.as_ref().filter(|(ready, _)| *ready <= count as u64 / 4 * 3);
     if let Some((ready, half)) = half {
-        let more = count - *ready as f64;
-        let slope = (full.server.memory.private as f64 - half.server.memory.private as f64) / more;
-        report.add("the same, by the slope of the second half", slope, Unit::Bytes);
+        let ready = usize::try_from(*ready).unwrap_or(count);
+        let (from, to) = (memory(half).private, memory(&looks.full).private);
+        let each = slope((ready, from), (count, to)).unwrap_or(f64::NAN);
+        report.add("private per connection of the second half", each, Unit::Bytes);
     }
-    report.add(
-        "kernel's slab per connection, both ends",
-        each(empty.kernel.slab, full.kernel.slab),
-        Unit::Bytes,
-    );
-    report.add(
-        "memory of the machine per connection, both ends",
-        each(full.kernel.available, empty.kernel.available),
-        Unit::Bytes,
-    );
-    report.add(
-        "memory of the machine, in all",
-        empty.kernel.available as f64 - full.kernel.available as f64,
-        Unit::Bytes,
-    );
-    report.add("TCP buffers with all, in pages", full.kernel.tcp_pages as f64, Unit::Count);
-    report.add("TCP sockets with all", full.kernel.sockets as f64, Unit::Count);
-    report.add_memory("after all are cut", looks.closed.server.memory);
+    report.add_memory("with no connection", memory(&looks.empty));
+    report.add_memory("with all", memory(&looks.full));
+    report.add_memory("after all are cut", memory(&looks.closed));
+    report.add("TCP sockets with all", looks.full.tcp_sockets as f64, Unit::Count);
 }

@@ -1,0 +1,48 @@
+//! Ctrl-C and its like, caught before a run changes anything that must be put back. Whoever waits looks here; nobody is woken.
+
+use std::ffi::c_int;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+const CAUGHT: [(c_int, &str); 3] = [(SIGHUP, "SIGHUP"), (SIGINT, "SIGINT"), (SIGTERM, "SIGTERM")];
+
+/// Which signal wants the run to end.
+pub(crate) struct Interrupt {
+    /// The last one that came; 0 if none did.
+    came: Arc<AtomicUsize>,
+}
+
+impl Interrupt {
+    /// From now on these signals end nothing by themselves. What `nohup` has the process ignore stays ignored.
+    pub(crate) fn watch() -> io::Result<Self> {
+        let came = Arc::new(AtomicUsize::new(0));
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        for (signal, _) in CAUGHT {
+            if !is_ignored(&status, signal) {
+                signal_hook::flag::register_usize(signal, Arc::clone(&came), number(signal))?;
+            }
+        }
+        Ok(Self { came })
+    }
+
+    /// Its name, if one came.
+    pub(crate) fn signal(&self) -> Option<&'static str> {
+        let came = self.came.load(Ordering::Relaxed);
+        CAUGHT.iter().find_map(|(signal, name)| (number(*signal) == came).then_some(*name))
+    }
+}
+
+fn number(signal: c_int) -> usize {
+    usize::try_from(signal).expect("signals are counted from 1")
+}
+
+/// Reads the set in `/proc/PID/status`: the first signal is its lowest bit.
+pub(crate) fn is_ignored(status: &str, signal: c_int) -> bool {
+    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
+    set >> (signal - 1) & 1 == 1
+}

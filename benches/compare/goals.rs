@@ -166,7 +166,8 @@ const FLAT_OUT_ASIDES: &[(&str, &str)] = &[
 const ECHO_ASIDES: &[(&str, &str)] = &[("echoes per second", "echoes per second")];
 
 const PACED: &str = "fanout --connections 1000 --size 100 --rate 20";
-/// Four events under way, as of four publishers that each wait for their answer.
+/// The next event goes out when no more deliveries are missing than three events have, of whichever events they are: at most
+/// four events' worth of them are under way, and at most four requests are unanswered.
 const FLAT_OUT: &str = "fanout --connections 1000 --size 100 --flat-out --window 4 --pipeline 4";
 
 const FANOUT: &[Scenario] = &[
@@ -181,7 +182,7 @@ const FANOUT: &[Scenario] = &[
     },
     Scenario {
         name: "fanout-flat-out",
-        title: "Fan-out: 1,000 subscribers, events of 100 bytes flat out, 4 under way",
+        title: "Fan-out: 1,000 subscribers, events of 100 bytes flat out, at most 4 events' worth of deliveries under way",
         work: Work::Fanout,
         load: FLAT_OUT,
         is_timed: true,
@@ -296,7 +297,8 @@ const REACTORS: &[Scenario] = &[
     },
     Scenario {
         name: "reactors-flat-out",
-        title: "One reactor and two: 1,000 subscribers, events of 100 bytes flat out, 4 under way",
+        title: "One reactor and two: 1,000 subscribers, events of 100 bytes flat out, at most 4 events' worth of deliveries \
+                under way",
         work: Work::Reactors,
         load: FLAT_OUT,
         is_timed: true,

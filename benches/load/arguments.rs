@@ -167,7 +167,7 @@ pub(crate) struct Fanout {
     /// As many events as are delivered, instead of a rate; then latencies say nothing
     #[arg(long)]
     pub(crate) flat_out: bool,
-    /// Flat out: events that may be under way
+    /// Flat out: how many events' worth of deliveries may be under way, of whichever events they are
     #[arg(long, value_name = "N", default_value_t = 4)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000))]
     pub(crate) window: u64,

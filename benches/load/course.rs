@@ -5,6 +5,8 @@
 //!                 ▲                                                                        │
 //!                 └──── flat out: not more than `window` events ahead of ── delivered ◀────┘
 //! ```
+//!
+//! How far ahead is counted in deliveries, of whichever events they are: `window` events' worth of them may be under way.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -99,7 +101,7 @@ impl AsMut<Self> for Audience {
 /// When events go out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
-    /// When the last but so many have been delivered.
+    /// As soon as no more than so many events' worth of deliveries are then under way.
     FlatOut {
         window: u64,
     },

@@ -82,7 +82,7 @@ fn title(fanout: &Fanout) -> String {
         (false, false) => "bytes",
     };
     let pace = if *flat_out {
-        format!("flat out, {window} under way")
+        format!("flat out, at most {window} events' worth of deliveries under way")
     } else {
         format!("{rate} events a second")
     };

@@ -8,6 +8,7 @@
 mod compare;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use clap::Parser as _;
 use compare::arguments::{Arguments, Part, Plan};
 use compare::bare::{Bare, Kind};
 use compare::goals::{Aim, Goal, Work};
-use compare::kits::Entrant;
+use compare::kits::{Entrant, clear_bodies, installed, make_bodies};
 use compare::load::run;
 use compare::load::tally::Faults;
 use compare::outcome::{Figures, Run, Runs, Spread};
@@ -51,27 +52,29 @@ impl Running {
         Self { address, stop, thread: Some(thread) }
     }
 
-    /// Runs the generator against it and reads its report as `cargo bench --bench compare` does.
     fn load(&self, scenario: &str, door: &str, name: &str) -> Figures {
-        let folder = std::env::temp_dir().join(format!("stentor-compare-{}", std::process::id()));
-        let more = format!("--deadline 60 --record {name}");
-        let mut words: Vec<_> = scenario.split(' ').map(str::to_owned).collect();
-        words.extend(
-            door.replace("ADDRESS", &self.address.to_string()).split(' ').map(str::to_owned),
-        );
-        words.extend(more.split(' ').map(str::to_owned));
-        words.extend(["--records".to_owned(), folder.display().to_string()]);
-        let report = run::run(&generator(words)).unwrap();
-        assert_eq!(report.faults, Faults::default());
-        let json = report.recorded.unwrap().replace(" and .md", "");
-        let figures = Figures::read(&std::fs::read_to_string(json).unwrap()).unwrap();
-        for figure in report.figures.iter().filter(|figure| figure.value.is_finite()) {
-            // JSON keeps all but the last bit.
-            let difference = figures.named(&figure.name).unwrap() - figure.value;
-            assert!(difference.abs() <= figure.value.abs() * 1e-12, "{}", figure.name);
-        }
-        figures
+        load_server(self.address, scenario, door, name)
     }
+}
+
+/// Runs the generator against a server and reads its report as `cargo bench --bench compare` does.
+fn load_server(address: SocketAddr, scenario: &str, door: &str, name: &str) -> Figures {
+    let folder = std::env::temp_dir().join(format!("stentor-compare-{}", std::process::id()));
+    let more = format!("--deadline 60 --record {name}");
+    let mut words: Vec<_> = scenario.split(' ').map(str::to_owned).collect();
+    words.extend(door.replace("ADDRESS", &address.to_string()).split(' ').map(str::to_owned));
+    words.extend(more.split(' ').map(str::to_owned));
+    words.extend(["--records".to_owned(), folder.display().to_string()]);
+    let report = run::run(&generator(words)).unwrap();
+    assert_eq!(report.faults, Faults::default());
+    let json = report.recorded.unwrap().replace(" and .md", "");
+    let figures = Figures::read(&fs::read_to_string(json).unwrap()).unwrap();
+    for figure in report.figures.iter().filter(|figure| figure.value.is_finite()) {
+        // JSON keeps all but the last bit.
+        let difference = figures.named(&figure.name).unwrap() - figure.value;
+        assert!(difference.abs() <= figure.value.abs() * 1e-12, "{}", figure.name);
+    }
+    figures
 }
 
 impl Drop for Running {
@@ -185,6 +188,8 @@ fn bare_loop_of_a_round_is_the_mean_of_those_around_it() {
     let ratios = runs.ratios(Peer::Stentor, Peer::Bare, RATE).unwrap();
     // 100 of 200; 150 of 300, the other having failed; 250 of 500.
     assert_eq!(ratios, Spread { median: 0.5, least: 0.5, most: 0.5, count: 3 });
+    // The loop that failed is beside the second round and the third.
+    assert_eq!(runs.half_bracketed(RATE), [1, 2]);
 }
 
 #[test]
@@ -218,7 +223,10 @@ fn servers_come_in_turn_between_the_bare_loops() {
         order(Work::Echo, 2, &all),
         [(0, bare), (0, ours), (0, bun), (1, bare), (1, ours), (1, bun), (2, bare)]
     );
-    assert_eq!(order(Work::Reactors, 1, &all), [(0, ours), (0, Peer::StentorTwo)]);
+    assert_eq!(
+        order(Work::Reactors, 1, &all),
+        [(0, bare), (0, ours), (0, Peer::StentorTwo), (1, bare)]
+    );
 }
 
 #[test]
@@ -238,10 +246,30 @@ fn generator_is_told_the_same_of_all_servers_but_the_address() {
     }
 }
 
+#[test]
+fn timed_tables_say_how_busy_server_and_generator_were() {
+    for scenario in Goal::ALL.iter().flat_map(|goal| goal.scenarios()) {
+        let names: Vec<_> = scenario.asides.iter().map(|(_, name)| *name).collect();
+        for busy in ["server busy, cores", "generator busy, cores"] {
+            assert_eq!(names.contains(&busy), scenario.is_timed, "{}", scenario.name);
+        }
+    }
+}
+
+#[test]
+fn descriptors_are_wanted_for_what_is_measured_and_no_more() {
+    let plan = plan("--sizes 500,1500");
+    let wanted = |goals: &[Goal]| plan.connections(goals);
+    assert_eq!(wanted(&[Goal::Echo]), 200);
+    assert_eq!(wanted(&[Goal::Fanout, Goal::Reactors]), 1_000);
+    assert_eq!(wanted(&[Goal::Memory]), 1_500);
+    assert_eq!(wanted(&Goal::ALL), 10_000);
+}
+
 fn record() -> Record {
     let scenario = &Goal::Fanout.scenarios()[0];
     let some = |value| [Some(value), Some(value), Some(value)];
-    let bare = [Some(130.0), Some(130.0), Some(130.0), Some(130.0)];
+    let bare = [Some(130.0), Some(130.0), Some(130.0), None];
     let of: [(Peer, &[Option<f64>]); 4] = [
         (Peer::Bare, &bare),
         (Peer::Stentor, &some(125.0)),
@@ -265,6 +293,7 @@ fn table_tells_who_failed_and_why_and_which_aims_are_met() {
         "- Stentor at least 0.95 × bare loop: 0.9615: **met**",
         "- Stentor at least 1.10 × Bun: 1.04: **not met**",
         "a client publishes",
+        "- In round 3 one of the two bare loops",
     ] {
         assert!(text.contains(expected), "{expected:?} is not in {text}");
     }
@@ -304,16 +333,49 @@ fn every_peer_has_its_program_and_says_what_it_does_less() {
             peer => Some(folder.join(peer.name())),
         };
         assert!(source.is_none_or(|source| source.is_dir()), "{}", peer.name());
-        let is_plain = matches!(peer.door(Work::Fanout), Some(Door::Plain(_)));
-        assert!(!is_plain || !peer.less(Work::Fanout).is_empty(), "{}", peer.name());
+        for work in [Work::Echo, Work::Fanout] {
+            let is_plain = matches!(peer.door(work), Some(Door::Plain(_)));
+            assert!(!is_plain || !peer.less(work).is_empty(), "{} {work:?}", peer.name());
+        }
     }
 }
 
 #[test]
+fn version_of_a_composer_package_is_that_of_what_was_installed() {
+    let list = r#"{ "packages": [{ "name": "a/b", "version": "v1.2.3" }, { "name": "c/d", "version": "4" }] }"#;
+    assert_eq!(installed(list, "a/b").as_deref(), Some("1.2.3"));
+    assert_eq!(installed(list, "c/d").as_deref(), Some("4"));
+    assert_eq!(installed(list, "b"), None);
+    assert_eq!(installed("", "a/b"), None);
+}
+
+#[test]
+fn folder_made_for_nchan_goes_again_and_no_other_does() {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}", std::process::id()));
+    let (bodies, mark) = (scratch.join("nginx"), scratch.join("nchan/mark"));
+    make_bodies(&bodies, &mark).unwrap();
+    fs::create_dir(bodies.join("body")).unwrap();
+    clear_bodies(&bodies, &mark).unwrap();
+    assert!(!bodies.exists() && !mark.exists());
+
+    make_bodies(&bodies, &mark).unwrap();
+    fs::write(bodies.join("other"), "").unwrap();
+    assert!(clear_bodies(&bodies, &mark).is_err());
+    assert!(bodies.join("other").exists());
+
+    fs::remove_file(&mark).unwrap();
+    make_bodies(&bodies, &mark).unwrap();
+    clear_bodies(&bodies, &mark).unwrap();
+    assert!(bodies.exists());
+    fs::remove_dir_all(&scratch).unwrap();
+}
+
+#[test]
 fn plan_refuses_what_cannot_be_measured() {
-    assert!(plan("--server-core 1").check().unwrap_err().to_string().contains("share core 1"));
-    assert!(plan("--sizes 9,5").check().unwrap_err().to_string().contains("smaller one first"));
-    assert!(plan("--sizes 9").check().is_err());
+    let refusal = |line| plan(line).check(&[Goal::Memory]).unwrap_err().to_string();
+    assert!(refusal("--server-core 1").contains("share core 1"));
+    assert!(refusal("--sizes 9,5").contains("smaller one first"));
+    assert!(refusal("--sizes 9").contains("smaller one first"));
     assert!(Arguments::try_parse_from(["compare", "fanout", "--rounds", "0"]).is_err());
 }
 
@@ -332,5 +394,10 @@ fn recorded_commands_name_the_goal_and_keep_remarks_out() {
     assert_eq!(
         command(Goal::Echo, words.into_iter()),
         "cargo bench --bench compare -- echo --rounds 3"
+    );
+    let words = ["all", "--note=two words", "--records", "it's here"].map(str::to_owned);
+    assert_eq!(
+        command(Goal::Echo, words.into_iter()),
+        r"cargo bench --bench compare -- echo --records 'it'\''s here'"
     );
 }

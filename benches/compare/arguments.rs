@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::bare::Kind;
+use super::goals::Goal;
 use super::load::machine;
 use super::peers::Peer;
 
@@ -14,7 +15,7 @@ pub(crate) const RECORDS: &str = "benches/records";
 
 const EXAMPLES: &str = "\
 Examples (after `cargo bench --bench compare --`):
-  fanout                                  five rounds of all that can be had, 12 minutes
+  fanout                                  five rounds of all that can be had, 10 minutes
   echo --peers bun --rounds 3 --seconds 4
   all --record --note 'nothing else ran'  the records and the chart of the README
   fanout --peers bun,sockudo              Sockudo is built first, which takes long: only on request
@@ -45,7 +46,7 @@ pub(crate) enum Part {
     Fanout(Plan),
     /// What an idle subscribed connection takes, between 5,000 and 19,000
     Memory(Plan),
-    /// One reactor and two
+    /// One reactor and two, between bare loops
     Reactors(Plan),
     /// Draw docs/figures.svg from the newest records
     Chart,
@@ -94,7 +95,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Refuses what the machine cannot do, before anything is installed.
-    pub(crate) fn check(&self) -> io::Result<()> {
+    pub(crate) fn check(&self, goals: &[Goal]) -> io::Result<()> {
         if self.server_core == self.client_core {
             return Err(io::Error::other(format!(
                 "server and generator would share core {}: name two with --server-core and --client-core",
@@ -103,10 +104,16 @@ impl Plan {
         }
         match self.sizes[..] {
             [from, to] if 0 < from && from < to => {
-                machine::check_descriptors(machine::raise_descriptors()?, to)
+                machine::check_descriptors(machine::raise_descriptors()?, self.connections(goals))
             }
             _ => Err(io::Error::other("--sizes are two, the smaller one first, as 5000,19000")),
         }
+    }
+
+    /// The most connections at a time of all that is to be measured.
+    pub(crate) fn connections(&self, goals: &[Goal]) -> usize {
+        let scenarios = goals.iter().flat_map(|goal| goal.scenarios());
+        scenarios.map(|scenario| scenario.connections(&self.sizes)).max().unwrap_or(0)
     }
 
     /// Everybody who is asked for, in the order of a round.

@@ -68,6 +68,17 @@ pub(crate) struct Scenario {
     pub(crate) asides: &'static [(&'static str, &'static str)],
 }
 
+impl Scenario {
+    /// How many connections it has at a time, where `sizes` are those of memory.
+    pub(crate) fn connections(&self, sizes: &[usize]) -> usize {
+        if matches!(self.work, Work::Idle | Work::IdlePrivate) {
+            return sizes.iter().copied().max().unwrap_or(0);
+        }
+        let mut words = self.load.split(' ').skip_while(|word| *word != "--connections");
+        words.nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
+    }
+}
+
 /// A figure that is compared.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -154,16 +165,24 @@ const fn echoes(aims: &'static [Aim]) -> Reading {
     }
 }
 
+/// A generator that is busy all the time while the server is not was what was measured.
+const SERVER_BUSY: (&str, &str) = ("server busy, cores", "server busy, cores");
+const GENERATOR_BUSY: (&str, &str) = ("generator busy, cores", "generator busy, cores");
 const PACED_ASIDES: &[(&str, &str)] = &[
     ("p50, µs", "latency p50"),
     ("p99, µs", "latency p99"),
     ("frames per segment", "deliveries per segment"),
+    SERVER_BUSY,
+    GENERATOR_BUSY,
 ];
 const FLAT_OUT_ASIDES: &[(&str, &str)] = &[
     ("deliveries per second", "deliveries per second"),
     ("frames per segment", "deliveries per segment"),
+    SERVER_BUSY,
+    GENERATOR_BUSY,
 ];
-const ECHO_ASIDES: &[(&str, &str)] = &[("echoes per second", "echoes per second")];
+const ECHO_ASIDES: &[(&str, &str)] =
+    &[("echoes per second", "echoes per second"), SERVER_BUSY, GENERATOR_BUSY];
 
 const PACED: &str = "fanout --connections 1000 --size 100 --rate 20";
 /// The next event goes out when no more deliveries are missing than three events have, of whichever events they are: at most
@@ -292,7 +311,7 @@ const REACTORS: &[Scenario] = &[
         work: Work::Reactors,
         load: PACED,
         is_timed: true,
-        readings: &[deliveries(&[TWO], &[Peer::Stentor])],
+        readings: &[deliveries(&[TWO], &[Peer::Bare, Peer::Stentor])],
         asides: PACED_ASIDES,
     },
     Scenario {
@@ -302,7 +321,7 @@ const REACTORS: &[Scenario] = &[
         work: Work::Reactors,
         load: FLAT_OUT,
         is_timed: true,
-        readings: &[deliveries(&[TWO], &[Peer::Stentor])],
+        readings: &[deliveries(&[TWO], &[Peer::Bare, Peer::Stentor])],
         asides: FLAT_OUT_ASIDES,
     },
 ];

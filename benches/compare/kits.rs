@@ -11,20 +11,49 @@
 //! Who cannot be had is told with the reason, and the others are measured.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value;
 
 use super::arguments::Plan;
 use super::goals::{Goal, Work};
 use super::load::version::{commit, said};
 use super::peers::Peer;
-use super::site::Site;
+use super::site::{Site, tell};
 
 const SOCKUDO: &str = "5.2.0";
+/// All that is asked for, and so the stamp of what was built.
+const SOCKUDO_WORDS: &[&str] = &[
+    "install",
+    "sockudo",
+    "--version",
+    SOCKUDO,
+    "--locked",
+    "--no-default-features",
+    "--features",
+    "local",
+];
+/// As PHP servers run where somebody cares for speed; PHP itself leaves both out on the command line.
+const PHP_WORDS: &[&str] = &[
+    "-d",
+    "opcache.enable_cli=1",
+    "-d",
+    "opcache.jit_buffer_size=64M",
+    "-d",
+    "opcache.jit=tracing",
+];
+/// PHP's version, and whether what [`PHP_WORDS`] ask for is so: a PHP without the extension takes them without a word.
+const PHP_VERSION: &str = "$opcache = function_exists('opcache_get_status') ? opcache_get_status(false) : false;\
+    echo 'PHP ', PHP_VERSION, $opcache ? ' with opcache' : ' without opcache', \
+    empty($opcache['jit']['on']) ? ' and without JIT' : ' and the tracing JIT';";
 const NCHAN_MODULE: &str = "usr/lib/nginx/modules/ngx_nchan_module.so";
 const NGINX: &str = "usr/sbin/nginx";
 /// Where Debian's nginx keeps large bodies. nchan wants it whatever the settings say.
 const NGINX_BODIES: &str = "/var/lib/nginx";
+/// Below nchan's folder: that the one above is of our making.
+const MADE_BODIES: &str = "made-bodies";
 
 /// A server that is ready to be started, or why it is not.
 #[derive(Clone, Debug)]
@@ -45,7 +74,7 @@ pub(crate) struct Kit {
 }
 
 /// Gets everybody who is asked for and can do any of it.
-pub(crate) fn collect(site: &Site, plan: &Plan, goals: &[Goal]) -> std::io::Result<Vec<Entrant>> {
+pub(crate) fn collect(site: &Site, plan: &Plan, goals: &[Goal]) -> io::Result<Vec<Entrant>> {
     let works: Vec<Work> =
         goals.iter().flat_map(|goal| goal.scenarios()).map(|scenario| scenario.work).collect();
     let mut entrants = Vec::new();
@@ -53,7 +82,7 @@ pub(crate) fn collect(site: &Site, plan: &Plan, goals: &[Goal]) -> std::io::Resu
         if works.iter().any(|work| peer.door(*work).is_some()) {
             let kit = kit(site, peer);
             if let Err(reason) = &kit {
-                super::site::tell(&format!("{} cannot be had: {reason}", peer.title()));
+                tell(&format!("{} cannot be had: {reason}", peer.title()));
             }
             entrants.push(Entrant { peer, kit });
         }
@@ -61,8 +90,16 @@ pub(crate) fn collect(site: &Site, plan: &Plan, goals: &[Goal]) -> std::io::Resu
     // Without ours there is nothing to compare.
     let ours = entrants.iter().find(|entrant| entrant.peer == Peer::Stentor);
     match ours.map(|entrant| &entrant.kit) {
-        Some(Err(reason)) => Err(std::io::Error::other(format!("Stentor: {reason}"))),
+        Some(Err(reason)) => Err(io::Error::other(format!("Stentor: {reason}"))),
         _ => Ok(entrants),
+    }
+}
+
+/// Removes what had to be made outside the build folder.
+pub(crate) fn clear_away(site: &Site) {
+    let mark = site.tools.join(Peer::Nchan.name()).join(MADE_BODIES);
+    if let Err(error) = clear_bodies(Path::new(NGINX_BODIES), &mark) {
+        tell(&format!("{NGINX_BODIES} was made for nchan and stays: {error}"));
     }
 }
 
@@ -94,35 +131,40 @@ fn kit(site: &Site, peer: Peer) -> Result<Kit, String> {
             npm(site, name, &folder)?;
             let node = PathBuf::from("node");
             let version = version(&node, &["--version"])?;
-            let ws = wanted(&site.source(name).join("package.json"), "ws");
-            Ok(kit(node, &folder, format!("{ws}, Node {version}")))
+            let package = site.source(name).join("package.json");
+            let [ws, bufferutil] = ["ws", "bufferutil"].map(|name| wanted(&package, name));
+            Ok(kit(node, &folder, format!("{ws} with bufferutil {bufferutil}, Node {version}")))
         }
         Peer::Nchan => {
             let root = nchan(site, &folder)?;
             let program = root.join(NGINX);
             let version = version(&program, &["-v"])?;
-            Ok(kit(program, &root, format!("Debian's libnginx-mod-nchan, {version}")))
+            let whose = if root == Path::new("/") { "the system's" } else { "Debian's" };
+            Ok(kit(program, &root, format!("{whose} libnginx-mod-nchan, {version}")))
         }
         Peer::TokioTungstenite | Peer::Fastwebsockets => {
             let manifest = site.source("rust").join("Cargo.toml");
             let target = site.tools.join("rust");
-            let mut cargo = site.cargo(&["build", "--release", "--bin", name]);
+            let mut cargo = site.cargo(&["build", "--release", "--locked", "--bin", name]);
             cargo.arg("--manifest-path").arg(&manifest).arg("--target-dir").arg(&target);
             site.must(name, cargo)?;
             Ok(kit(target.join("release").join(name), &site.root, wanted(&manifest, name)))
         }
         Peer::Sockudo => {
-            let settings = site.source(name).join("environment.txt");
-            let mut cargo = site.cargo(&["install", name, "--version", SOCKUDO, "--locked"]);
-            cargo.args(["--no-default-features", "--features", "local", "--root"]).arg(&folder);
-            site.once(&folder, std::slice::from_ref(&settings), || site.must(name, cargo))?;
+            let mut cargo = site.cargo(SOCKUDO_WORDS);
+            cargo.arg("--root").arg(&folder);
+            site.once(&folder, &SOCKUDO_WORDS.join(" "), || site.must(name, cargo))?;
             Ok(kit(folder.join("bin/sockudo"), &folder, SOCKUDO.to_owned()))
         }
         Peer::Reverb | Peer::Ratchet => {
             composer(site, name, &folder)?;
             let php = PathBuf::from("php");
-            let version = version(&php, &["--version"])?;
-            Ok(kit(php, &folder, format!("composer.json, {version}")))
+            let php_version = version(&php, &[PHP_WORDS, &["-r", PHP_VERSION]].concat())?;
+            let package = if peer == Peer::Reverb { "laravel/reverb" } else { "cboden/ratchet" };
+            let version = fs::read_to_string(folder.join("vendor/composer/installed.json"));
+            let version = version.ok().and_then(|text| installed(&text, package));
+            let version = version.unwrap_or_else(|| "of unknown version".to_owned());
+            Ok(kit(php, &folder, format!("{version}, {php_version}")))
         }
     }
 }
@@ -161,7 +203,9 @@ impl Kit {
                 let settings = settings.lines().filter_map(|line| line.split_once('='));
                 command.envs(settings).env("PORT", &port_word)
             }
-            (Peer::Reverb | Peer::Ratchet, _) => command.args(["server.php", &port_word]),
+            (Peer::Reverb | Peer::Ratchet, _) => {
+                command.args(PHP_WORDS).args(["server.php", &port_word])
+            }
         };
         Ok(command)
     }
@@ -198,14 +242,17 @@ fn wanted(manifest: &Path, name: &str) -> String {
     version.trim_matches(|c: char| !c.is_ascii_digit()).split(',').next().unwrap_or("").to_owned()
 }
 
+/// The version of a package that Composer's own list of what it installed has.
+pub(crate) fn installed(list: &str, package: &str) -> Option<String> {
+    let list: Value = serde_json::from_str(list).ok()?;
+    let mut packages = list["packages"].as_array()?.iter();
+    let found = packages.find(|found| found["name"] == package)?;
+    found["version"].as_str().map(|version| version.trim_start_matches('v').to_owned())
+}
+
 fn npm(site: &Site, name: &str, folder: &Path) -> Result<(), String> {
     let files = ["package.json", "package-lock.json", ".npmrc", "server.js"];
-    let sources = files.map(|file| site.source(name).join(file));
-    site.once(folder, &sources, || {
-        for file in files {
-            let copied = fs::copy(site.source(name).join(file), folder.join(file));
-            copied.map_err(|error| format!("{file}: {error}"))?;
-        }
+    site.copied(name, &files, folder, || {
         let mut npm = Command::new("npm");
         npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder);
         site.must(name, npm)
@@ -226,7 +273,8 @@ fn bun(folder: &Path) -> Result<PathBuf, String> {
 /// The folder below which nginx and its module lie: `/`, or where Debian's packages are unpacked. Installing them would
 /// start an nginx of the system's own.
 fn nchan(site: &Site, folder: &Path) -> Result<PathBuf, String> {
-    fs::create_dir_all(NGINX_BODIES).map_err(|error| format!("{NGINX_BODIES}: {error}"))?;
+    let made = make_bodies(Path::new(NGINX_BODIES), &folder.join(MADE_BODIES));
+    made.map_err(|error| format!("{NGINX_BODIES}: {error}"))?;
     let is_there = |root: &Path| root.join(NCHAN_MODULE).exists() && root.join(NGINX).exists();
     let unpacked = folder.join("root");
     if let Some(root) = [Path::new("/"), &unpacked].into_iter().find(|root| is_there(root)) {
@@ -254,14 +302,34 @@ fn nchan(site: &Site, folder: &Path) -> Result<PathBuf, String> {
     Err("Debian's packages nginx and libnginx-mod-nchan lack nginx or its module".to_owned())
 }
 
+/// Makes the folder unless it is there, and leaves a mark that it is of our making: a run that is cut short is cleared away
+/// by the next one.
+pub(crate) fn make_bodies(bodies: &Path, mark: &Path) -> io::Result<()> {
+    if bodies.exists() {
+        return Ok(());
+    }
+    mark.parent().map_or(Ok(()), fs::create_dir_all)?;
+    fs::write(mark, "")?;
+    fs::create_dir_all(bodies)
+}
+
+/// Removes that folder if the mark says that it is ours, with the empty ones that nginx makes in it. What holds anything else
+/// stays.
+pub(crate) fn clear_bodies(bodies: &Path, mark: &Path) -> io::Result<()> {
+    if !mark.exists() {
+        return Ok(());
+    }
+    for inner in fs::read_dir(bodies).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir(inner.path());
+    }
+    match fs::remove_dir(bodies) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => fs::remove_file(mark),
+    }
+}
+
 fn composer(site: &Site, name: &str, folder: &Path) -> Result<(), String> {
-    let files = ["composer.json", "server.php"];
-    let sources = files.map(|file| site.source(name).join(file));
-    site.once(folder, &sources, || {
-        for file in files {
-            let copied = fs::copy(site.source(name).join(file), folder.join(file));
-            copied.map_err(|error| format!("{file}: {error}"))?;
-        }
+    site.copied(name, &["composer.json", "server.php"], folder, || {
         let mut composer = Command::new("composer");
         composer.args(["install", "--no-interaction", "--no-progress", "--no-dev"]);
         composer.current_dir(folder);

@@ -37,6 +37,7 @@ use clap::Parser as _;
 
 use arguments::{Arguments, Part, Plan, RECORDS};
 use goals::Goal;
+use kits::Entrant;
 use record::Record;
 use site::{Site, tell};
 
@@ -66,16 +67,22 @@ pub(crate) fn generator(words: Vec<String>) -> load::arguments::Arguments {
     load::arguments::Arguments::parse_from(std::iter::once("load".to_owned()).chain(words))
 }
 
-/// Measures goal by goal, so that what is interrupted has told what it knew.
 fn compare(goals: &[Goal], plan: &Plan) -> io::Result<()> {
     let site = Site::survey()?;
-    plan.check()?;
-    let entrants = kits::collect(&site, plan, goals)?;
+    plan.check(goals)?;
+    let ended = kits::collect(&site, plan, goals)
+        .and_then(|entrants| measure(&site, goals, plan, &entrants));
+    kits::clear_away(&site);
+    ended
+}
+
+/// Goal by goal, so that what is interrupted has told what it knew.
+fn measure(site: &Site, goals: &[Goal], plan: &Plan, entrants: &[Entrant]) -> io::Result<()> {
     let mut is_recorded = false;
     for goal in goals {
         let record = Record::begin(*goal, plan);
-        let trials = rounds::run(&site, plan, *goal, &entrants)?;
-        let record = record.end(plan, &entrants, &trials);
+        let trials = rounds::run(site, plan, *goal, entrants)?;
+        let record = record.end(plan, entrants, &trials);
         load::report::say(&record.markdown());
         if plan.record {
             tell(&format!("recorded {}", record.write(&site.root.join(&plan.records))?));
@@ -86,7 +93,7 @@ fn compare(goals: &[Goal], plan: &Plan) -> io::Result<()> {
         }
     }
     if is_recorded {
-        chart::redraw(&site, &plan.records)?;
+        chart::redraw(site, &plan.records)?;
     }
     Ok(())
 }

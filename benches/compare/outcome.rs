@@ -89,6 +89,14 @@ impl Runs {
         (!found.is_empty()).then(|| found.iter().sum::<f64>() / found.len() as f64)
     }
 
+    /// The rounds of which only one of the two bare loops around them has this figure: what is divided by the bare loop there is
+    /// divided by that one.
+    pub(crate) fn half_bracketed(&self, figure: &str) -> Vec<usize> {
+        let last = self.rounds(Peer::Bare).max().unwrap_or(0);
+        let is_there = |round| self.value(Peer::Bare, round, figure).is_some();
+        (0..last).filter(|round| is_there(*round) != is_there(round + 1)).collect()
+    }
+
     fn rounds(&self, peer: Peer) -> impl Iterator<Item = usize> {
         self.runs.iter().filter(move |run| run.peer == peer).map(|run| run.round)
     }

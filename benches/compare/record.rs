@@ -44,6 +44,8 @@ struct Table {
     rows: Vec<Row>,
     /// Each aim, and what was found; `None`: nothing to say whether it is met.
     aims: Vec<(Aim, Option<f64>)>,
+    /// What went otherwise than the table says of all.
+    remarks: Vec<String>,
     /// The first of its scenario has the figures that explain it, too.
     is_first: bool,
 }
@@ -175,8 +177,22 @@ fn table(plan: &Plan, trial: &Trial, reading: &'static Reading, is_first: bool) 
         load: door.map(|door| words(plan, scenario, door, "PORT").join(" ")).unwrap_or_default(),
         rows: peers.iter().map(|peer| row(*peer, runs, scenario, reading)).collect(),
         aims,
+        remarks: remarks(runs, reading),
         is_first,
     }
+}
+
+fn remarks(runs: &Runs, reading: &Reading) -> Vec<String> {
+    if !reading.against.contains(&Peer::Bare) {
+        return Vec::new();
+    }
+    let remark = |round| {
+        format!(
+            "In round {} one of the two bare loops around the others failed: the ratios to it are to the other one alone.",
+            round + 1
+        )
+    };
+    runs.half_bracketed(reading.figure).into_iter().map(remark).collect()
 }
 
 fn row(peer: Peer, runs: &Runs, scenario: &Scenario, reading: &Reading) -> Row {
@@ -221,6 +237,7 @@ impl Table {
             "load": self.load,
             "rows": self.rows.iter().map(|row| row.json(self.scenario)).collect::<Vec<_>>(),
             "aims": aims,
+            "remarks": self.remarks,
         })
     }
 
@@ -255,6 +272,9 @@ impl Table {
                 None => "not measured".to_owned(),
             };
             let _ = writeln!(out, "- {}: {verdict}", aim.text());
+        }
+        for remark in &self.remarks {
+            let _ = writeln!(out, "- {remark}");
         }
     }
 }
@@ -339,9 +359,18 @@ pub(crate) fn command(goal: Goal, arguments: impl Iterator<Item = String>) -> St
     while let Some(argument) = arguments.next() {
         if argument == "--note" {
             arguments.next();
-        } else {
-            let _ = write!(command, " {argument}");
+        } else if !argument.starts_with("--note=") {
+            let _ = write!(command, " {}", quoted(&argument));
         }
     }
     command
+}
+
+/// As a shell wants it.
+fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(is_plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', r"'\''"))
 }

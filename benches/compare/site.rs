@@ -70,15 +70,13 @@ impl Site {
         }
     }
 
-    /// Does it unless the folder says that it was done before for the same texts. What was cut short leaves no such word.
+    /// Does it unless the folder says that the same was wanted and done before. What was cut short leaves no such word.
     pub(crate) fn once(
         &self,
         folder: &Path,
-        inputs: &[PathBuf],
+        wanted: &str,
         install: impl FnOnce() -> Result<(), String>,
     ) -> Result<(), String> {
-        let texts: io::Result<Vec<String>> = inputs.iter().map(fs::read_to_string).collect();
-        let wanted = texts.map_err(|error| error.to_string())?.join("\n");
         let stamp = folder.join("stamp");
         if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
             return Ok(());
@@ -92,6 +90,30 @@ impl Site {
         renew().map_err(|error| format!("{}: {error}", folder.display()))?;
         install()?;
         fs::write(stamp, wanted).map_err(|error| error.to_string())
+    }
+
+    /// Copies what we keep of a peer into a folder and installs there, unless it was done before for the same texts.
+    pub(crate) fn copied(
+        &self,
+        peer: &str,
+        files: &[&str],
+        folder: &Path,
+        install: impl FnOnce() -> Result<(), String>,
+    ) -> Result<(), String> {
+        let told = |file: &str, error: io::Error| format!("{file}: {error}");
+        let texts: Result<Vec<String>, String> = files
+            .iter()
+            .map(|file| {
+                fs::read_to_string(self.source(peer).join(file)).map_err(|error| told(file, error))
+            })
+            .collect();
+        let texts = texts?;
+        self.once(folder, &texts.join("\n"), || {
+            for (file, text) in files.iter().zip(&texts) {
+                fs::write(folder.join(file), text).map_err(|error| told(file, error))?;
+            }
+            install()
+        })
     }
 }
 

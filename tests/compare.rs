@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use compare::arguments::{Arguments, Part, Plan};
+use compare::arguments::{Arguments, Part, Plan, RECORDS};
 use compare::bare::{Bare, Kind};
 use compare::goals::{Aim, Goal, Work};
 use compare::kits::{Entrant, clear_bodies, installed, make_bodies};
@@ -312,6 +312,14 @@ fn chart_draws_what_was_measured_and_nothing_without_it() {
     assert!(chart::bars(&json, "echo-16-deep").is_empty());
     let records = BTreeMap::from([("compare-fanout".to_owned(), json)]);
     assert!(chart::draw(&records).unwrap_err().contains("fanout-flat-out"));
+}
+
+#[test]
+fn chart_of_the_readme_is_that_of_the_newest_records() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let drawn = chart::draw(&chart::newest(&package.join(RECORDS)).unwrap()).unwrap();
+    let kept = fs::read_to_string(package.join("docs/figures.svg")).unwrap();
+    assert!(drawn == kept, "draw it anew: cargo bench --bench compare -- chart");
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub(crate) fn redraw(site: &Site, records: &Path) -> io::Result<()> {
 }
 
 /// The newest record of each name. Names begin with the date, so the last one in order is the newest.
-fn newest(folder: &Path) -> io::Result<BTreeMap<String, Value>> {
+pub(crate) fn newest(folder: &Path) -> io::Result<BTreeMap<String, Value>> {
     let mut paths =
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));

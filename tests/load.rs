@@ -21,9 +21,10 @@ use stentor::pusher::{App, Apps, Directory, Options, Pusher};
 use stentor::{Conn, Handler, Message, Request, Response, Server, Stopper, Upgrade};
 
 use load::arguments::Arguments;
-use load::clock::{Schedule, date};
+use load::clock::{Clock, Schedule, date};
 use load::payload::{LEAST_BYTES, Payloads, Stamp};
 use load::report::Report;
+use load::server::Server as Started;
 use load::tally::{Faults, Latencies, Order, slope};
 use load::target::Target;
 use load::{machine, process, publisher, report, run, sockets, version};
@@ -617,6 +618,25 @@ fn a_connection_that_waits_costs_no_more_than_is_promised() {
         let each = figure(&report, "private per connection");
         assert!(each > 0.0 && each <= (most + more) as f64, "{}", report.table());
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn code_that_was_linked_just_now_is_not_memory_of_the_server() {
+    let name = format!("stentor-linked-{}", std::process::id());
+    let program = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::copy(env!("CARGO_BIN_EXE_stentor"), &program).unwrap();
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let command = format!("{} --port {} --cores 1 --log warn", program.display(), free.port());
+    let server = Started::spawn(&command, None, free, Clock::start()).unwrap();
+    let private = server.sample().unwrap().memory.private;
+    let rollup = format!("/proc/{}/smaps_rollup", server.pid().unwrap());
+    let rollup = std::fs::read_to_string(rollup).unwrap();
+    std::fs::remove_file(&program).unwrap();
+    assert!(
+        private > 0 && private <= process::bytes_of(&rollup, "Anonymous:"),
+        "{private}: {rollup}"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The server under test: running already and known by its process id, or started here, waited for, and ended.
 
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -71,6 +72,9 @@ impl Server {
             return Err(io::Error::other(format!("something listens on {address} already")));
         }
         command.stdin(Stdio::null());
+        // What was linked just now is not on the disk yet, and until it is, the kernel counts its pages as written: by whoever runs
+        // it. What is found by its name alone, or lies where nothing can be written, is there already.
+        let _ = File::open(command.get_program()).and_then(|program| program.sync_all());
         let mut start = || command.spawn();
         let child = match cores {
             Some(cores) => machine::pinned(cores, start)?,

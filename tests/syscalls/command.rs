@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use stentor::pusher::signature::{Credentials, signed_query};
 
 use crate::support::Client;
 use crate::ws_client::WsClient;
-use crate::{FEW, SENDING, SUBSCRIBERS, trace};
+use crate::{FEW, SENDING, SUBSCRIBERS, check_idleness, pass_time, trace};
 
 const STENTOR: &str = env!("CARGO_BIN_EXE_stentor");
 const SERVE: [&str; 3] = ["serve", "--port", "0"];
@@ -136,6 +137,21 @@ fn check_batch(subscribers: usize) {
 fn a_batch_of_ten_over_the_api_is_one_send_for_each_subscriber_and_one_for_the_answer() {
     check_batch(FEW);
     check_batch(SUBSCRIBERS);
+}
+
+#[test]
+fn two_cores_whose_clients_wait_make_no_system_call_but_for_their_sweeps() {
+    let server = Server::start(stentor(&["--cores", "2"]));
+    let _clients = server.subscribers(SUBSCRIBERS);
+    let mut marker = Client::connect(server.address);
+    let begin = Instant::now();
+    // strace sees the word as it comes in. Who asks for a path that is none is answered without the other core.
+    let mark = |word: &str| {
+        marker.send(format!("GET /{word} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert_eq!(marker.read_answer().status, 404);
+    };
+    let counts = trace(server.child.id(), "trace=all", mark, pass_time);
+    check_idleness(counts, 2, begin.elapsed());
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use clap::Parser as _;
 use stentor::pusher::{App, Apps, Directory, Options, Pusher};
@@ -73,11 +74,7 @@ impl Running {
 }
 
 fn options() -> stentor::Options {
-    stentor::Options {
-        cores: 1,
-        shutdown_linger: std::time::Duration::ZERO,
-        ..stentor::Options::default()
-    }
+    stentor::Options { cores: 1, shutdown_linger: Duration::ZERO, ..stentor::Options::default() }
 }
 
 fn load_at(address: SocketAddr, scenario: &str, kind: &str, more: &str) -> io::Result<Report> {
@@ -243,6 +240,23 @@ fn honest_servers_pass_every_scenario() {
         assert_eq!(report.faults, Faults::default());
         assert_eq!(figure(&report, "connections"), 100.0, "{}", report.table());
     }
+}
+
+#[test]
+fn pings_in_the_window_of_idleness_are_counted() {
+    let idle = "--from 2 --to 5 --settle 0 --window 1 --threads 2";
+    let pings = |ping_after| {
+        let mut options = options();
+        options.patience.ping_after = ping_after;
+        let server = Running::start_with(options, |server| server.run(|_core| Room).unwrap());
+        let report = server.load("idle", "plain", idle);
+        assert_eq!(report.faults, Faults::default(), "{}", report.table());
+        let is_remarked = report.remarks.iter().any(|remark| remark.contains("pinged nobody"));
+        (figure(&report, "pings in 1 s of idleness"), is_remarked)
+    };
+    let (many, is_remarked) = pings(Duration::from_millis(300));
+    assert!((5.0..=20.0).contains(&many) && !is_remarked, "{many}");
+    assert_eq!(pings(Duration::from_secs(60)), (0.0, true));
 }
 
 #[test]
@@ -455,7 +469,7 @@ fn programs_that_do_not_say_their_version_well_and_soon_stay_unnamed() {
     let said = |script: &str| {
         let mut command = std::process::Command::new("sh");
         command.args(["-c", script]);
-        version::said_within(command, std::time::Duration::from_secs(1))
+        version::said_within(command, Duration::from_secs(1))
     };
     assert_eq!(said("echo complaint >&2; echo ' 1.2.3 '; echo more").as_deref(), Some("1.2.3"));
     assert_eq!(said("echo nginx/1.2 >&2").as_deref(), Some("nginx/1.2"));

@@ -134,7 +134,7 @@ pub(crate) struct Idle {
     /// Give each connection a channel of its own, instead of one for all
     #[arg(long, value_name = "KIND")]
     pub(crate) own_channel: Option<ChannelKind>,
-    /// How long the idle server is watched, in seconds
+    /// How long the idle server is watched, in seconds; pings of silent clients may come more rarely
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) window: u64,

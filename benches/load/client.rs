@@ -233,7 +233,8 @@ impl Client {
             match event.map_err(io::Error::other)? {
                 None => return Ok(()),
                 Some(Event::Message(message)) => self.take_message(message.bytes(), listen)?,
-                Some(Event::Ping(_) | Event::Pong(_)) => {}
+                Some(Event::Ping(_)) => *listen.pinged += 1,
+                Some(Event::Pong(_)) => {}
                 Some(Event::Close(Some(close))) => {
                     self.farewell = Some(format!("closed with {} {}", close.code.0, close.reason));
                 }
@@ -250,7 +251,7 @@ impl Client {
                 && message.len() <= LONGEST_WORD_BYTES
                 && Word::read(message) == Some(Word::Ping);
             if is_ping {
-                self.voice(listen.keys).send(MessageKind::Text, PUSHER_PONG);
+                self.answer_ping(listen);
             } else {
                 (listen.hear)(&mut self.voice(listen.keys), Heard::Message(message));
             }
@@ -268,7 +269,7 @@ impl Client {
                 self.stage = Stage::Subscribing;
             }
             (Stage::Subscribing, Some(Word::Subscribed)) => self.become_ready(listen),
-            (_, Some(Word::Ping)) => self.voice(listen.keys).send(MessageKind::Text, PUSHER_PONG),
+            (_, Some(Word::Ping)) => self.answer_ping(listen),
             (_, Some(Word::Failed { why })) => return Err(io::Error::other(why)),
             (stage, _) => {
                 let message = String::from_utf8_lossy(message);
@@ -276,6 +277,11 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    fn answer_ping(&mut self, listen: &mut Listen<'_>) {
+        *listen.pinged += 1;
+        self.voice(listen.keys).send(MessageKind::Text, PUSHER_PONG);
     }
 }
 
@@ -286,5 +292,7 @@ pub(crate) struct Listen<'a> {
     pub(crate) inflater: &'a mut Inflater,
     /// Bytes that came.
     pub(crate) received: &'a mut u64,
+    /// Pings that came, of WebSocket or of Pusher; each is answered.
+    pub(crate) pinged: &'a mut u64,
     pub(crate) hear: &'a mut dyn FnMut(&mut Voice<'_>, Heard<'_>),
 }

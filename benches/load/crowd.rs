@@ -89,6 +89,8 @@ pub(crate) struct Crowd {
     heard: u64,
     /// Bytes that came ever.
     pub(crate) received: u64,
+    /// Pings that came ever, of WebSocket or of Pusher.
+    pub(crate) pinged: u64,
     /// Whether the next ones offer permessage-deflate.
     pub(crate) is_compressing: bool,
     /// How many connections may be under way at once.
@@ -124,6 +126,7 @@ impl Crowd {
             first_loss: None,
             heard: 0,
             received: 0,
+            pinged: 0,
             is_compressing: false,
             most_opening: MOST_OPENING,
             pipe: Pipe::Wide,
@@ -302,9 +305,9 @@ impl Crowd {
                 Heard::Message(message) => part.on_message(id, message, at, voice),
                 Heard::Gone(why) => end = Some(why),
             };
-            let (inflater, received) = (&mut self.inflater, &mut self.received);
-            let target = &self.target;
-            let mut listen = Listen { target, keys, inflater, received, hear: &mut hear };
+            let (inflater, target) = (&mut self.inflater, &self.target);
+            let (received, pinged) = (&mut self.received, &mut self.pinged);
+            let mut listen = Listen { target, keys, inflater, received, pinged, hear: &mut hear };
             let is_ending = event.is_read_closed() || event.is_error();
             let result = if event.is_readable() || is_ending {
                 client.read(is_ending, &mut self.buffer, &mut listen)

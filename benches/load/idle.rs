@@ -1,5 +1,5 @@
 //! Connections that wait: what one costs, by the slope between two sizes; and what all of them cost in processor time
-//! while nothing happens. At the end an event goes out, to see that they were subscribed and not merely open.
+//! while nothing happens but pings, which are counted. At the end an event goes out, to see that they were subscribed and not merely open.
 
 use std::io;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::arguments::{ChannelKind, Idle};
 use super::clock::seconds;
 use super::crowd::Crowd;
-use super::process::Sample;
+use super::process::{Effort, Sample};
 use super::report::{Report, Unit};
 use super::run::{Context, with_threads};
 use super::sleepers::{Sleepers, prove};
@@ -36,11 +36,10 @@ pub(crate) fn run(context: &Context, idle: &Idle) -> io::Result<Report> {
     };
     let conduct = || {
         samples.at_from = context.stage.gather(settled)?;
-        context.stage.gather(|| {
-            samples.at_to = settled()?;
+        samples.at_to = context.stage.gather(settled)?;
+        samples.after_window = context.stage.gather(|| {
             pause(context.clock, Duration::from_secs(idle.window));
-            samples.after_window = context.server.sample()?;
-            Ok(())
+            context.server.sample()
         })?;
         context.stage.gather(|| Ok(()))?;
         samples.closed = context.stage.gather(settled)?;
@@ -48,10 +47,12 @@ pub(crate) fn run(context: &Context, idle: &Idle) -> io::Result<Report> {
     };
     let found = with_threads(context, |crowd| play(context, idle, crowd), conduct)?;
     let mut report = Report::new(title(idle));
-    for faults in &found {
+    for (faults, _) in &found {
         report.faults.add(faults);
     }
-    tell_costs(&mut report, idle, &samples);
+    tell_memory(&mut report, idle, &samples);
+    let pings = found.iter().map(|(_, pings)| pings).sum();
+    tell_idleness(&mut report, idle, samples.after_window - samples.at_to, pings);
     Ok(report)
 }
 
@@ -64,7 +65,8 @@ fn title(idle: &Idle) -> String {
     format!("idle: {} to {} connections, {channels}", idle.from, idle.to)
 }
 
-fn play(context: &Context, idle: &Idle, crowd: &mut Crowd) -> io::Result<Faults> {
+/// Gives back the faults, and the pings that came in the window.
+fn play(context: &Context, idle: &Idle, crowd: &mut Crowd) -> io::Result<(Faults, u64)> {
     let stage = &context.stage;
     let to = crowd.share(idle.to);
     let mut part = Sleepers::new(to);
@@ -75,6 +77,9 @@ fn play(context: &Context, idle: &Idle, crowd: &mut Crowd) -> io::Result<Faults>
     stage.meet(crowd, &mut part)?;
     crowd.fill(to, &mut part, &channel, &go_on)?;
     stage.meet(crowd, &mut part)?;
+    let before = crowd.pinged;
+    stage.meet(crowd, &mut part)?;
+    let pings = crowd.pinged - before;
     if context.target.is_pusher() {
         prove_all(context, idle, crowd, &mut part)?;
     }
@@ -83,7 +88,7 @@ fn play(context: &Context, idle: &Idle, crowd: &mut Crowd) -> io::Result<Faults>
     crowd.close_all();
     crowd.drain(&mut part, |crowd, _| crowd.len() == 0)?;
     stage.meet(crowd, &mut part)?;
-    Ok(part.faults)
+    Ok((part.faults, pings))
 }
 
 fn channel(context: &Context, idle: &Idle, thread: usize, id: usize) -> Option<Box<str>> {
@@ -117,15 +122,29 @@ fn prove_all(
     Ok(())
 }
 
-fn tell_costs(report: &mut Report, idle: &Idle, samples: &Samples) {
+fn tell_memory(report: &mut Report, idle: &Idle, samples: &Samples) {
     let (from, to) = (samples.at_from.memory, samples.at_to.memory);
     report.add_memory_costs((idle.from, from), (idle.to, to));
     report.add_memory("with no connection", samples.empty.memory);
     report.add_memory(&format!("with {}", idle.from), from);
     report.add_memory(&format!("with {}", idle.to), to);
     report.add_memory("after all are closed", samples.closed.memory);
-    let effort = samples.after_window - samples.at_to;
-    let of = format!("in {} s of idleness", idle.window);
-    report.add(format!("server CPU {of}"), seconds(effort.ran), Unit::Seconds);
-    report.add(format!("server waits {of}"), effort.waits as f64, Unit::Count);
+}
+
+/// What the server did in the window, and whether it had to: a ping that falls into it is work, and answering one wakes the server.
+fn tell_idleness(report: &mut Report, idle: &Idle, effort: Effort, pings: u64) {
+    let window = idle.window;
+    report.add(format!("server CPU in {window} s of idleness"), seconds(effort.ran), Unit::Seconds);
+    let share = 100.0 * seconds(effort.ran) / window as f64;
+    report.add(format!("share of a core in {window} s of idleness"), share, Unit::Percent);
+    report.add(format!("server waits in {window} s of idleness"), effort.waits as f64, Unit::Count);
+    report.add(format!("pings in {window} s of idleness"), pings as f64, Unit::Count);
+    report.remarks.push(if pings == 0 {
+        format!(
+            "The server pinged nobody in the {window} s that it was watched: what it takes to ask silent clients whether they are there is \
+             not in these figures. A longer --window shows it."
+        )
+    } else {
+        format!("In the {window} s that it was watched the server sent {pings} pings, and clients answered them.")
+    });
 }

@@ -17,6 +17,7 @@ pub(crate) enum Unit {
     Bytes,
     Count,
     Microseconds,
+    Percent,
     PerSecond,
     Seconds,
 }
@@ -27,6 +28,7 @@ impl Unit {
             Self::Bytes => "bytes",
             Self::Count => "",
             Self::Microseconds => "µs",
+            Self::Percent => "%",
             Self::PerSecond => "per second",
             Self::Seconds => "s",
         }

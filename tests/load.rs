@@ -82,6 +82,16 @@ fn load_at(address: SocketAddr, scenario: &str, kind: &str, more: &str) -> io::R
     run::run(&Arguments::parse_from(line.split_whitespace()))
 }
 
+/// The same with the command as a process of its own, so that nothing else is in it.
+fn load_stentor(scenario: &str, settings: &str, more: &str) -> Report {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let stentor = env!("CARGO_BIN_EXE_stentor");
+    let server = format!("{stentor} --port {} --cores 1 --log warn {settings}", free.port());
+    let line = format!("load {scenario} --pusher ws://{free} --deadline 120 {more}");
+    let arguments = line.split_whitespace().chain(["--spawn", &server]);
+    run::run(&Arguments::parse_from(arguments)).unwrap()
+}
+
 fn figure(report: &Report, name: &str) -> f64 {
     let figure = report.figures.iter().find(|figure| figure.name == name);
     figure.unwrap_or_else(|| panic!("no {name:?} in\n{}", report.table())).value
@@ -300,6 +310,22 @@ fn slow_ones_are_closed_or_hear_all() {
     assert_eq!(report.faults, Faults::default(), "{}", report.table());
     let house = Running::plain(|| House::new(Unfair::LeavesOut));
     assert!(house.load("slow", "plain", brief).faults.missing > 0);
+}
+
+/// The command itself, told one limit and measured by another.
+#[cfg(target_os = "linux")]
+#[test]
+fn server_that_keeps_more_for_slow_ones_than_its_limits_allow_fails() {
+    let slow = |outbox_bytes: &str| {
+        let sizes = "--connections 3 --slow 2 --size 65536 --rate 60 --rounds 1 --seconds 3";
+        let more = format!("{sizes} --warm-up 0 --pipeline 9 --outbox-bytes {outbox_bytes}");
+        load_stentor("slow", "--set limits.outbox_bytes=16MiB", &more)
+    };
+    // Both slow ones wait for the same events, of which the server keeps one copy.
+    let honest = slow("16777216");
+    assert_eq!(honest.faults, Faults::default(), "{}", honest.table());
+    let hoarding = slow("65536");
+    assert!(hoarding.faults.hoarded > 0, "{}", hoarding.table());
 }
 
 #[test]
@@ -612,22 +638,15 @@ fn what_onlookers_leave_in_the_kernel_is_known() {
     assert_eq!(process::onlookers_bytes(""), 0);
 }
 
-/// The command's own process, so that nothing else is in it; by slope, so that what it needs anyway falls out. The sizes
-/// lie where the tables of names are about as full as on average.
+/// By slope, so that what the command needs anyway falls out. The sizes lie where the tables of names are about as full as on average.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_connection_that_waits_costs_no_more_than_is_promised() {
     // Without optimisation mio keeps more than a descriptor for each socket.
     let more = size_of::<mio::net::TcpStream>() - size_of::<std::os::fd::RawFd>();
     for (own, most) in [("", 100), ("--own-channel private", 300)] {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        let stentor = env!("CARGO_BIN_EXE_stentor");
-        let server = format!("{stentor} --port {} --cores 1 --log warn", free.port());
-        let sizes = "--from 2000 --to 8000 --window 1 --deadline 120";
-        let line = format!("load idle --pusher ws://{free} {sizes} {own}");
-        let mut arguments: Vec<&str> = line.split_whitespace().collect();
-        arguments.extend(["--spawn", &server]);
-        let report = run::run(&Arguments::parse_from(arguments)).unwrap();
+        let idle = format!("--from 2000 --to 8000 --window 1 {own}");
+        let report = load_stentor("idle", "", &idle);
         assert_eq!(report.faults, Faults::default(), "{}", report.table());
         let each = figure(&report, "private per connection");
         assert!(each > 0.0 && each <= (most + more) as f64, "{}", report.table());

@@ -16,7 +16,7 @@ Examples (after `cargo bench --bench load --`):
   churn  --pusher ws://127.0.0.1:8080 --rate 500 --seconds 10 --record churn
   connect --pusher ws://127.0.0.1:8080 --pid 4711 --connections 10000 --rounds 3
   bystanders --pusher ws://127.0.0.1:8080 --pid 4711
-  slow   --pusher ws://127.0.0.1:8080 --pid 4711 --connections 10000 --slow 100
+  slow   --pusher ws://127.0.0.1:8080 --pid 4711 --connections 10000 --slow 100 --outbox-bytes 1048576
   herd   --pusher ws://127.0.0.1:8080 --pid 4711 --connections 15000 --stay 1000
   million --connections 200000
 
@@ -298,6 +298,10 @@ pub(crate) struct Slow {
     /// Bytes of an event's data
     #[arg(long, value_name = "BYTES", default_value_t = 8_192, value_parser = size)]
     pub(crate) size: usize,
+    /// What the server is told to keep at most for one client, in bytes: it fails if it keeps more than that for each slow one
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1024..=1024 * 1024 * 1024))]
+    pub(crate) outbox_bytes: u64,
     /// A plain server that does not send a message back to its sender
     #[arg(long)]
     pub(crate) sender_excluded: bool,

@@ -6,7 +6,8 @@
 //!     └──────────────────────────────────────────── `--rounds` times ◀───────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Both are in one run, in turn. A server may close who does not read, and must not leave out events in silence.
+//! Both are in one run, in turn. A server may close who does not read, and must not leave out events in silence; nor keep more for the slow ones
+//! than its limit for each.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,10 @@ use super::process::{self, Effort};
 use super::report::{Report, Unit, Work};
 use super::run::{Context, with_threads};
 use super::tally::{Faults, Latencies, Order};
+
+/// What a server may grow by besides what waits for the slow ones: the queues themselves, tables that grow by doubling, and memory that its
+/// allocator has got back and keeps.
+const SLACK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// One thread's subscribers; the last ones are those that stop reading at times.
 struct Readers {
@@ -95,14 +100,17 @@ pub(crate) fn run(context: &Context, slow: &Slow) -> io::Result<Report> {
         )));
     }
     let mut effort = Effort::default();
-    let (mut calm, mut peak) = (Peak::default(), Peak::default());
+    let (mut first, mut calm, mut peak) = (Peak::default(), Peak::default(), Peak::default());
     let stage = &context.stage;
     let conduct = || {
         stage.gather(|| Ok(()))?;
         stage.gather(|| Ok(()))?;
-        for _ in 0..slow.rounds {
+        for round in 0..slow.rounds {
             let look = &mut || calm.look(context);
             let before = stage.gather_watching(look, || context.server.sample())?;
+            if round == 0 {
+                first = calm;
+            }
             let look = &mut || peak.look(context);
             effort += stage.gather_watching(look, || context.server.sample())? - before;
             stage.gather(|| Ok(()))?;
@@ -110,10 +118,11 @@ pub(crate) fn run(context: &Context, slow: &Slow) -> io::Result<Report> {
         Ok(())
     };
     let found = with_threads(context, |crowd| play(context, slow, crowd), conduct)?;
-    let Slow { connections, size, rate, .. } = slow;
+    let Slow { connections, size, rate, rounds, outbox_bytes, .. } = slow;
     let mut report = Report::new(format!(
-        "slow: {} of {connections} subscribers do not read, {size} bytes, {rate} events a second",
-        slow.slow
+        "slow: {} of {connections} subscribers do not read, {size} bytes, {rate} events a second, {rounds} × {} s each way, outboxes of \
+         {outbox_bytes} bytes",
+        slow.slow, slow.time.seconds
     ));
     tell(&mut report, context, &found, &effort);
     for (name, calm, slow) in [
@@ -123,7 +132,23 @@ pub(crate) fn run(context: &Context, slow: &Slow) -> io::Result<Report> {
         report.add(format!("{name}, all read"), calm as f64, Unit::Bytes);
         report.add(format!("{name}, some do not"), slow as f64, Unit::Bytes);
     }
+    if context.server.is_known() {
+        tell_growth(&mut report, slow, calm.resident.max(peak.resident) - first.resident);
+    }
     Ok(report)
+}
+
+/// Growth is that of resident memory, of which a look costs the server nothing: what is its own cannot have grown by more. It counts from what the
+/// first calm time took, before anybody was slow: later ones have what the slow ones left behind.
+fn tell_growth(report: &mut Report, slow: &Slow, growth: u64) {
+    let allowed = slow.slow as u64 * slow.outbox_bytes + SLACK_BYTES;
+    report.add("growth since some did not read", growth as f64, Unit::Bytes);
+    report.add("growth that the limits allow", allowed as f64, Unit::Bytes);
+    report.faults.hoarded = growth.saturating_sub(allowed);
+    report.remarks.push(format!(
+        "The limits allow {} outboxes of {} bytes, and {SLACK_BYTES} bytes for what else grows.",
+        slow.slow, slow.outbox_bytes
+    ));
 }
 
 fn tell(report: &mut Report, context: &Context, found: &[Found], effort: &Effort) {

@@ -95,6 +95,8 @@ pub(crate) struct Faults {
     pub(crate) first_loss: Option<String>,
     /// Events that the server did not accept.
     pub(crate) refused: u64,
+    /// Bytes that the server kept beyond what its limits allow.
+    pub(crate) hoarded: u64,
 }
 
 impl Faults {
@@ -110,6 +112,7 @@ impl Faults {
         self.unknown += other.unknown;
         self.lost += other.lost;
         self.refused += other.refused;
+        self.hoarded += other.hoarded;
         if self.first_loss.is_none() {
             self.first_loss.clone_from(&other.first_loss);
         }
@@ -122,11 +125,11 @@ impl Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { missing, repeated, garbled, unknown, lost, first_loss, refused } = self;
+        let Self { missing, repeated, garbled, unknown, lost, first_loss, refused, hoarded } = self;
         write!(
             f,
             "{missing} missing, {repeated} repeated or out of order, {garbled} garbled, {unknown} never sent, \
-             {refused} refused, {lost} connections lost"
+             {refused} refused, {hoarded} bytes kept beyond the limits, {lost} connections lost"
         )?;
         first_loss.as_ref().map_or(Ok(()), |why| write!(f, " (the first: {why})"))
     }

@@ -102,7 +102,11 @@ impl Report {
         let each = |of: u64| count as f64 / of.max(1) as f64;
         self.add(format!("{what} per server wait"), each(effort.waits), Unit::Count);
         match effort.segments {
-            Some(segments) => self.add(format!("{what} per segment"), each(segments), Unit::Count),
+            Some(segments) => {
+                self.add(format!("{what} per segment"), each(segments), Unit::Count);
+                let per_second = segments as f64 / effort.cpu_seconds();
+                self.add("segments per server CPU-second", per_second, Unit::PerSecond);
+            }
             None => self.remarks.push(
                 "The kernel lists no sockets here (sock_diag): segments are not known.".to_owned(),
             ),

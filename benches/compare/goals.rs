@@ -321,7 +321,17 @@ const REACTORS: &[Scenario] = &[
         work: Work::Reactors,
         load: FLAT_OUT,
         is_timed: true,
-        readings: &[deliveries(&[TWO], &[Peer::Bare, Peer::Stentor])],
+        readings: &[
+            deliveries(&[], &[Peer::Bare, Peer::Stentor]),
+            // Whatever is in a `send`: of two reactors one is behind, and the other finds nothing to join (decision 0015).
+            Reading {
+                title: "segments per server CPU-second",
+                figure: "segments per server CPU-second",
+                best: Best::Most,
+                against: &[Peer::Bare, Peer::Stentor],
+                aims: &[TWO],
+            },
+        ],
         asides: FLAT_OUT_ASIDES,
     },
 ];

@@ -11,7 +11,8 @@ use crate::tally::Tally;
 /// Enough to compile everything from nothing on a small machine.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
-const HAVE_A_STAGE: &[&str] = &["command", "simulation", "syscalls", "tidy", "verify"];
+const HAVE_A_STAGE: &[&str] =
+    &["command", "peer_programs", "simulation", "syscalls", "tidy", "verify"];
 
 pub(crate) fn tidy(job: &mut Job<'_>) -> Verdict {
     test(job, &["--test", "tidy"])
@@ -21,10 +22,11 @@ pub(crate) fn fmt(job: &mut Job<'_>) -> Verdict {
     check(job, &["fmt", "--check"])
 }
 
-/// `--all-targets` leaves out what is not a part of a plain `cargo test`: this runner, and what it installs `strace` for.
+/// `--all-targets` leaves out what is not a part of a plain `cargo test`: this runner, and what it installs `strace` and ws for.
 pub(crate) fn clippy(job: &mut Job<'_>) -> Verdict {
     let everything = check(job, &["clippy", "--all-targets", "--", "-D", "warnings"]);
-    let apart = ["clippy", "--test", "verify", "--test", "syscalls", "--", "-D", "warnings"];
+    let apart = ["verify", "syscalls", "peer_programs"].map(|name| ["--test", name]);
+    let apart = [&["clippy"], apart.as_flattened(), &["--", "-D", "warnings"]].concat();
     let runner = check(job, &apart);
     let bare =
         check(job, &["clippy", "--all-targets", "--no-default-features", "--", "-D", "warnings"]);
@@ -87,6 +89,11 @@ pub(crate) fn build(job: &mut Job<'_>) -> Verdict {
     let cargo =
         job.site.cargo(&[&["build", "--release", "--bin", "stentor"], &examples[..]].concat());
     job.must(cargo, LIMIT).map(|_| ())
+}
+
+/// The program of the comparisons' peer Node ws; it needs what is installed for the clients in Node.
+pub(crate) fn peer_programs(job: &mut Job<'_>) -> Verdict {
+    test(job, &["--test", "peer_programs"])
 }
 
 /// A cargo command that is one check by itself.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::cargo;
 use crate::install;
 use crate::machine::runs;
 use crate::stage::{Job, Trouble, Verdict};
@@ -12,7 +13,13 @@ use crate::tally::Tally;
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 pub(crate) fn node(job: &mut Job<'_>) -> Verdict {
-    node_tests(job, "node", &[])
+    let clients = node_tests(job, "node", &[]);
+    if matches!(clients, Err(Trouble::Skipped(_))) {
+        return clients;
+    }
+    // Whatever came of the first: each is counted.
+    let peer = cargo::peer_programs(job);
+    clients.and(peer)
 }
 
 pub(crate) fn chromium(job: &mut Job<'_>) -> Verdict {

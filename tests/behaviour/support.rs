@@ -216,6 +216,6 @@ fn deadline() -> Instant {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test on real sockets waits in real time")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

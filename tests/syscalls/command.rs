@@ -4,14 +4,13 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use stentor::app::unix_seconds;
 use stentor::pusher::signature::{Credentials, signed_query};
 
-use crate::support::Client;
+use crate::support::{Client, now};
 use crate::ws_client::WsClient;
 use crate::{FEW, SENDING, SUBSCRIBERS, check_idleness, pass_time, trace};
 
@@ -144,7 +143,7 @@ fn two_cores_whose_clients_wait_make_no_system_call_but_for_their_sweeps() {
     let server = Server::start(stentor(&["--cores", "2"]));
     let _clients = server.subscribers(SUBSCRIBERS);
     let mut marker = Client::connect(server.address);
-    let begin = Instant::now();
+    let begin = now();
     // strace sees the word as it comes in. Who asks for a path that is none is answered without the other core.
     let mark = |word: &str| {
         marker.send(format!("GET /{word} HTTP/1.1\r\nHost: x\r\n\r\n"));

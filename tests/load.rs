@@ -12,7 +12,7 @@ mod load;
 mod million;
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -354,6 +354,49 @@ fn herd_comes_back_and_those_who_are_refused_try_again() {
     assert!(error.contains("--apart URL"), "{error}");
 }
 
+/// Passes on what comes, and asks the server to end the connection after each request to its API, as some servers do by themselves.
+fn before_one_that_keeps_no_connection(server: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let pass = move |mut client: TcpStream| -> io::Result<()> {
+        let mut server = TcpStream::connect(server)?;
+        let mut head = [0; 2048];
+        let count = client.read(&mut head)?;
+        let line = head[..count].windows(2).position(|two| two == b"\r\n").map_or(0, |at| at + 2);
+        server.write_all(&head[..line])?;
+        if head.starts_with(b"POST ") {
+            server.write_all(b"Connection: close\r\n")?;
+        }
+        server.write_all(&head[line..count])?;
+        let (mut answers, mut back) = (server.try_clone()?, client.try_clone()?);
+        thread::spawn(move || {
+            let _ = io::copy(&mut answers, &mut back);
+            let _ = back.shutdown(Shutdown::Both);
+        });
+        io::copy(&mut client, &mut server)?;
+        server.shutdown(Shutdown::Write)
+    };
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            thread::spawn(move || pass(client));
+        }
+    });
+    address
+}
+
+#[test]
+fn back_end_connects_anew_to_a_server_that_keeps_no_connection() {
+    let server = Running::pusher();
+    let address = before_one_that_keeps_no_connection(server.address);
+    for pace in ["--rate 50", "--flat-out --window 4"] {
+        let more = format!("--connections 3 --seconds 1 --warm-up 0 {pace}");
+        let report = load_at(address, "fanout", "pusher", &more).unwrap();
+        assert_eq!(report.faults, Faults::default(), "{pace}");
+        assert!(figure(&report, "events") > 3.0, "{}", report.table());
+    }
+}
+
 /// Answers every connection with the same octets, as a bare loop does, one client after the other.
 fn canned(clients: usize) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -683,12 +726,14 @@ fn responses_are_taken_one_by_one() {
     let one = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec();
     let length = one.len();
     let check = |bytes: &[u8]| publisher::whole_response(bytes).unwrap();
-    assert_eq!(check(&[&one[..], b"HTTP"].concat()), Some((200, length)));
+    let whole = |status, length, is_last| Some(publisher::Whole { status, length, is_last });
+    assert_eq!(check(&[&one[..], b"HTTP"].concat()), whole(200, length, false));
     assert_eq!(check(&one[..length - 1]), None);
     let chunked = b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
-    assert_eq!(check(chunked), Some((503, chunked.len())));
+    assert_eq!(check(chunked), whole(503, chunked.len(), false));
     assert_eq!(check(&chunked[..chunked.len() - 2]), None);
-    assert!(publisher::whole_response(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").is_err());
+    let last = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(check(last), whole(200, last.len(), true));
 }
 
 #[test]

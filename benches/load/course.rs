@@ -231,8 +231,7 @@ impl Course<'_> {
     ) -> io::Result<Nanos> {
         loop {
             let now = self.context.clock.now();
-            let is_free =
-                crowd.publisher.as_ref().is_none_or(|own| own.outstanding < self.pipeline);
+            let is_free = crowd.publisher.as_ref().is_none_or(|own| own.is_free(self.pipeline));
             let (due, may_send) = match self.pace {
                 Pace::FlatOut { window } => (now, self.is_delivered(part, window - 1)),
                 Pace::PerSecond(per_second) => {

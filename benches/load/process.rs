@@ -126,15 +126,19 @@ impl AddAssign for Effort {
 }
 
 /// Looks at a process and its descendants.
-pub(crate) fn sample(pid: u32) -> io::Result<Sample> {
+pub(crate) fn sample(root: u32) -> io::Result<Sample> {
     let mut sample = Sample::default();
-    for pid in family(pid) {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    for pid in family(root) {
+        let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}"));
+        // A child may have ended since it was listed.
+        let (stat, rollup) = match (read("stat"), read("smaps_rollup")) {
+            (Err(_), _) | (_, Err(_)) if pid != root => continue,
+            (stat, rollup) => (stat?, rollup?),
+        };
         let cpu =
             cpu_of(&stat).ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat: {stat}")))?;
         sample.cpu.user += cpu.user;
         sample.cpu.system += cpu.system;
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         sample.memory.resident += bytes_of(&rollup, "Rss:");
         sample.memory.proportional += bytes_of(&rollup, "Pss:");
         sample.memory.private += bytes_of(&rollup, "Private_Dirty:");

@@ -1,4 +1,5 @@
-//! The back end's part: signed HTTP requests over one kept connection, without waiting.
+//! The back end's part: signed HTTP requests over one kept connection, without waiting. A server that keeps none gets one request at a time,
+//! each by a connection of its own: several at once would reach it in any order.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 
@@ -13,24 +14,45 @@ pub(crate) const PUBLISHER: Token = Token(usize::MAX);
 
 const READ_BYTES: usize = 16 * 1024;
 
+/// What became of the connection when the server last answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Keeping {
+    /// It has not answered yet.
+    Unknown,
+    Kept,
+    Ended,
+}
+
 /// One connection to the HTTP API.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     stream: TcpStream,
+    registry: Registry,
+    keeping: Keeping,
     out: Vec<u8>,
     written: usize,
     /// Responses that are not whole.
     received: Vec<u8>,
     /// Requests that are not answered.
-    pub(crate) outstanding: usize,
+    outstanding: usize,
 }
 
 impl Publisher {
     pub(crate) fn connect(target: &Target, registry: &Registry) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(target.address)?;
-        stream.set_nodelay(true)?;
-        registry.register(&mut stream, PUBLISHER, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, out: Vec::new(), written: 0, received: Vec::new(), outstanding: 0 })
+        Ok(Self {
+            stream: open(target, registry)?,
+            registry: registry.try_clone()?,
+            keeping: Keeping::Unknown,
+            out: Vec::new(),
+            written: 0,
+            received: Vec::new(),
+            outstanding: 0,
+        })
+    }
+
+    /// Whether it may send a request, if so many may be outstanding at a time.
+    pub(crate) fn is_free(&self, most: usize) -> bool {
+        self.outstanding < if self.keeping == Keeping::Kept { most } else { 1 }
     }
 
     /// Sends a request. Who calls it minds how many may be outstanding.
@@ -40,6 +62,11 @@ impl Publisher {
         channels: &[&str],
         data: &str,
     ) -> io::Result<()> {
+        if self.keeping == Keeping::Ended {
+            self.stream = open(target, &self.registry)?;
+            self.received.clear();
+            self.keeping = Keeping::Unknown;
+        }
         target.publish(channels, data, &mut self.out)?;
         self.outstanding += 1;
         self.flush()
@@ -68,10 +95,12 @@ impl Publisher {
             self.flush()?;
         }
         let mut buffer = [0; READ_BYTES];
+        let mut is_ended = false;
         loop {
             match self.stream.read(&mut buffer) {
                 Ok(0) => {
-                    return Err(io::Error::other("the server ended the publisher's connection"));
+                    is_ended = true;
+                    break;
                 }
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
                 Err(error)
@@ -82,17 +111,38 @@ impl Publisher {
                 Err(error) => return Err(error),
             }
         }
-        while let Some((status, length)) = whole_response(&self.received)? {
-            self.received.drain(..length);
+        while let Some(response) = whole_response(&self.received)? {
+            self.received.drain(..response.length);
             self.outstanding = self.outstanding.saturating_sub(1);
-            answer(status);
+            self.keeping = if response.is_last { Keeping::Ended } else { Keeping::Kept };
+            answer(response.status);
+        }
+        if is_ended && self.keeping != Keeping::Ended {
+            return Err(io::Error::other("the server ended the publisher's connection"));
         }
         Ok(())
     }
 }
 
-/// Status and length of the response at the front; `None`: it is not whole.
-pub(crate) fn whole_response(bytes: &[u8]) -> io::Result<Option<(u16, usize)>> {
+fn open(target: &Target, registry: &Registry) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(target.address)?;
+    stream.set_nodelay(true)?;
+    registry.register(&mut stream, PUBLISHER, Interest::READABLE | Interest::WRITABLE)?;
+    Ok(stream)
+}
+
+/// The response at the front of what was received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Whole {
+    pub(crate) status: u16,
+    /// Of head and body, in bytes.
+    pub(crate) length: usize,
+    /// The server says that it keeps the connection no longer (RFC 9112 §9.6).
+    pub(crate) is_last: bool,
+}
+
+/// The response at the front; `None`: it is not whole.
+pub(crate) fn whole_response(bytes: &[u8]) -> io::Result<Option<Whole>> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut fields);
     let parsed = response.parse(bytes).map_err(|error| {
@@ -104,20 +154,17 @@ pub(crate) fn whole_response(bytes: &[u8]) -> io::Result<Option<(u16, usize)>> {
         let named = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
         named.and_then(|field| str::from_utf8(field.value).ok())
     };
-    if field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
-        return Err(io::Error::other(format!(
-            "the server answers {status} and keeps no connection"
-        )));
-    }
+    let is_last = field("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
     let body = match (field("Content-Length"), field("Transfer-Encoding")) {
         (Some(length), _) => length.trim().parse().ok(),
         (None, Some(_)) => whole_chunks(&bytes[head..]),
         (None, None) => Some(0),
     };
-    Ok(body
-        .map(|body| head + body)
-        .filter(|length| *length <= bytes.len())
-        .map(|length| (status, length)))
+    Ok(body.map(|body| head + body).filter(|length| *length <= bytes.len()).map(|length| Whole {
+        status,
+        length,
+        is_last,
+    }))
 }
 
 /// The length of a chunked body, once all of it is there.

@@ -112,8 +112,8 @@ fn check_interrupted(at: &str, signal: Signal, name: &str) {
     assert!(rest.contains(&format!("load: interrupted by {name}; ")), "{at:?}: {rest}");
     // The test runner's own, for what is no success.
     assert_eq!(status.code(), Some(101), "{at:?}: {rest}");
-    // Whoever waited for a connection, an answer or rest has not waited to the end.
-    assert!(clock.now() < nanos(Duration::from_secs(20)), "{at:?}: {rest}");
+    // Whoever waited for a connection, an answer or rest has not waited to the end; a server may take 30 s to start.
+    assert!(clock.now() < nanos(Duration::from_secs(50)), "{at:?}: {rest}");
     assert!(TcpStream::connect(address).is_err(), "the server still runs, {at:?}: {rest}");
 }
 

@@ -327,8 +327,8 @@ fn answer(plan: &Plan<'_>, stream: &mut TcpStream) -> io::Result<u16> {
     let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
     let end = plan.clock.now() + nanos(ANSWER_PATIENCE);
     loop {
-        if let Some((status, _)) = whole_response(&received)? {
-            return Ok(status);
+        if let Some(response) = whole_response(&received)? {
+            return Ok(response.status);
         }
         match stream.read(&mut buffer) {
             Ok(0) => return Err(io::Error::other("the server ended the publisher's connection")),

@@ -145,7 +145,7 @@ fn kit(site: &Site, peer: Peer) -> Result<Kit, String> {
         Peer::TokioTungstenite | Peer::Fastwebsockets => {
             let manifest = site.source("rust").join("Cargo.toml");
             let target = site.tools.join("rust");
-            let mut cargo = site.cargo(&["build", "--release", "--locked", "--bin", name]);
+            let mut cargo = site.cargo(&["build", "--release", "--bin", name]);
             cargo.arg("--manifest-path").arg(&manifest).arg("--target-dir").arg(&target);
             site.must(name, cargo)?;
             Ok(kit(target.join("release").join(name), &site.root, wanted(&manifest, name)))

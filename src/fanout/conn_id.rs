@@ -64,9 +64,36 @@ pub struct SocketId {
     pub entropy: u32,
 }
 
+impl SocketId {
+    /// Two numbers of 64 and 32 bits, and the dot.
+    const MOST_CHARACTERS: usize = 20 + 1 + 10;
+}
+
 impl fmt::Display for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.conn.0, self.entropy)
+        let mut room = [0; Self::MOST_CHARACTERS];
+        let mut start = room.len();
+        let mut put = |byte| {
+            start -= 1;
+            room[start] = byte;
+        };
+        put_digits(self.entropy.into(), &mut put);
+        put(b'.');
+        put_digits(self.conn.0, &mut put);
+        // In one piece: it is written into the signature of each subscription.
+        f.write_str(str::from_utf8(&room[start..]).unwrap_or_default())
+    }
+}
+
+/// Puts a number in decimal, its last digit first.
+fn put_digits(mut number: u64, put: &mut impl FnMut(u8)) {
+    loop {
+        let [digit, ..] = (number % 10).to_le_bytes();
+        put(b'0' + digit);
+        number /= 10;
+        if number == 0 {
+            return;
+        }
     }
 }
 
@@ -117,6 +144,14 @@ mod tests {
     fn socket_id_reads_what_it_wrote() {
         let id = SocketId { conn: ConnId::new(3, 77, 9), entropy: 4_000_000_000 };
         assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn socket_id_is_two_numbers_in_decimal() {
+        for (bits, entropy) in [(0, 0), (9, 10), (1_234, 1_234), (u64::MAX, u32::MAX)] {
+            let id = SocketId { conn: ConnId(bits), entropy };
+            assert_eq!(id.to_string(), format!("{bits}.{entropy}"));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@
 use super::body::{Chunked, Framing, refuse_control};
 use super::error::ProtocolError;
 use super::request::{Head, Limits, Request, Version};
-use super::request_line::Line;
+use super::request_line::{Line, count_while};
 use super::response::{Persistence, Response};
 
 /// Empty lines before a request line (RFC 9112 §2.2): some clients end a body with one that is not theirs to send.
@@ -61,6 +61,8 @@ struct Progress {
     scanned: usize,
     /// The request line, once it is whole.
     line: Option<Line>,
+    /// Lines behind that one, the empty one at the end among them.
+    lines: usize,
     empty_lines: u8,
 }
 
@@ -73,7 +75,7 @@ enum Body {
     },
 }
 
-const WAITING: State = State::Head(Progress { scanned: 0, line: None, empty_lines: 0 });
+const WAITING: State = State::Head(Progress { scanned: 0, line: None, lines: 0, empty_lines: 0 });
 
 impl Default for Protocol {
     fn default() -> Self {
@@ -200,9 +202,11 @@ impl Protocol {
     /// Reads as far as the bytes go; true if a request became whole.
     fn advance(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
         if let State::Head(_) = self.state {
-            let Some((line, head_end)) = self.find_head_end(limits)? else { return Ok(false) };
+            let Some((line, fields, head_end)) = self.find_head_end(limits)? else {
+                return Ok(false);
+            };
             let bytes = self.buffer.get(self.start..head_end).unwrap_or_default();
-            let head = Head::parse(bytes, line, limits)?;
+            let head = Head::parse(bytes, line, fields, limits)?;
             let body = match head.framing {
                 Framing::None => Body::Length { end: head_end },
                 Framing::Length(bytes) => Body::Length { end: head_end.saturating_add(bytes) },
@@ -231,12 +235,16 @@ impl Protocol {
         Ok(true)
     }
 
-    /// The request line and the end of a head that has come whole.
-    fn find_head_end(&mut self, limits: &Limits) -> Result<Option<(Line, usize)>, ProtocolError> {
+    /// The request line of a head that has come whole, how many fields it has, and where it ends.
+    fn find_head_end(
+        &mut self,
+        limits: &Limits,
+    ) -> Result<Option<(Line, usize, usize)>, ProtocolError> {
         let State::Head(mut progress) = self.state else { return Ok(None) };
         let found = self.scan(&mut progress, limits);
         self.state = State::Head(progress);
-        Ok(progress.line.zip(found?))
+        let fields = progress.lines.saturating_sub(1);
+        Ok(progress.line.zip(found?).map(|(line, end)| (line, fields, end)))
     }
 
     /// Looks at each byte of a head once, as it comes: for its end, its limits and what no head may contain. A request
@@ -250,7 +258,8 @@ impl Protocol {
             let head = self.buffer.get(self.start..).unwrap_or_default();
             let (before, after) = head.split_at_checked(progress.scanned).unwrap_or_default();
             let has_return = before.last() == Some(&b'\r');
-            let plain = if has_return { 0 } else { plain_bytes(after) };
+            let plain =
+                if has_return { 0 } else { count_while(after, |byte| !byte.is_ascii_control()) };
             if plain > 0 {
                 progress.scanned += plain;
                 check_head_bytes(progress, limits)?;
@@ -278,9 +287,13 @@ impl Protocol {
             let is_end = byte == b'\n' && before.ends_with(b"\r\n\r");
             progress.scanned += 1;
             check_head_bytes(progress, limits)?;
-            if byte == b'\n' && progress.line.is_none() {
-                let line = head.get(..progress.scanned).unwrap_or_default();
-                progress.line = Some(Line::read(line)?);
+            match (byte, progress.line) {
+                (b'\n', None) => {
+                    let line = head.get(..progress.scanned).unwrap_or_default();
+                    progress.line = Some(Line::read(line)?);
+                }
+                (b'\n', Some(_)) => progress.lines += 1,
+                _ => {}
             }
             if is_end {
                 return Ok(Some(self.start + progress.scanned));
@@ -316,17 +329,6 @@ fn check_head_bytes(progress: &Progress, limits: &Limits) -> Result<(), Protocol
         Some(_) => Err(ProtocolError::HeadTooBig { limit }),
         None => Err(ProtocolError::RequestLineTooBig { limit }),
     }
-}
-
-/// How many bytes there are before the first control character. Sixteen are looked at together as long as there is none among
-/// them: the compiler makes vector code of it.
-fn plain_bytes(bytes: &[u8]) -> usize {
-    let (words, _) = bytes.as_chunks::<16>();
-    let has_control =
-        |word: &[u8; 16]| word.iter().fold(false, |any, byte| any | byte.is_ascii_control());
-    let plain = 16 * words.iter().take_while(|word| !has_control(word)).count();
-    let rest = bytes.get(plain..).unwrap_or_default();
-    plain + rest.iter().position(u8::is_ascii_control).unwrap_or(rest.len())
 }
 
 /// For any bytes: no panic, and any cut of them gives the same requests, the same answers and the same error. The first

@@ -82,8 +82,7 @@ impl<'a> Request<'a> {
 
     /// The path of the target, not decoded.
     pub fn path(&self) -> &'a str {
-        let target = self.sent_target();
-        match target.split_once('?').map_or(target, |(path, _)| path) {
+        match self.head.line.path.text(self.bytes) {
             "" => "/",
             path => path,
         }
@@ -91,7 +90,7 @@ impl<'a> Request<'a> {
 
     /// The query of the target, not decoded, without its `?`; empty if there is none.
     pub fn query(&self) -> &'a str {
-        self.sent_target().split_once('?').map_or("", |(_, query)| query)
+        self.head.line.query.text(self.bytes)
     }
 
     /// The pairs of the query in order, not decoded; a key without `=` has an empty value. Empty pairs are left out.
@@ -141,9 +140,20 @@ impl Span {
         Self { start: narrow(start), end: narrow(start.saturating_add(part.len())) }
     }
 
-    fn bytes(self, whole: &[u8]) -> &[u8] {
+    /// Where it begins and where it has ended.
+    fn places(self) -> (usize, usize) {
         let place = |place: u32| usize::try_from(place).unwrap_or(usize::MAX);
-        whole.get(place(self.start)..place(self.end)).unwrap_or_default()
+        (place(self.start), place(self.end))
+    }
+
+    fn len(self) -> usize {
+        let (start, end) = self.places();
+        end - start
+    }
+
+    fn bytes(self, whole: &[u8]) -> &[u8] {
+        let (start, end) = self.places();
+        whole.get(start..end).unwrap_or_default()
     }
 
     /// For what is known to be ASCII.
@@ -172,20 +182,23 @@ struct Field {
 }
 
 impl Head {
-    /// Parses a whole head, whose first line was read: each line ends by CR LF (the caller has seen to it, and that
-    /// there are no control characters).
-    pub(super) fn parse(bytes: &[u8], line: Line, limits: &Limits) -> Result<Self, ProtocolError> {
-        let mut count = 0;
-        for field in lines(bytes).skip(1) {
-            check_field_line(field)?;
-            count += 1;
-        }
-        if count > limits.headers {
-            return Err(ProtocolError::HeadersTooMany { count, limit: limits.headers });
+    /// Parses a whole head, whose first line was read and whose fields are so many: each line ends by CR LF (the caller has
+    /// seen to it, and that there are no control characters).
+    pub(super) fn parse(
+        bytes: &[u8],
+        line: Line,
+        fields: usize,
+        limits: &Limits,
+    ) -> Result<Self, ProtocolError> {
+        let lines = bytes.get(line.end..).unwrap_or_default();
+        if fields > limits.headers {
+            check_field_lines(lines)?;
+            let (count, limit) = (fields, limits.headers);
+            return Err(ProtocolError::HeadersTooMany { count, limit });
         }
         let mut head = Self {
             line,
-            fields: fields(bytes, count)?,
+            fields: read_fields(bytes, lines, fields)?,
             framing: Framing::None,
             expects_continue: false,
             keep_alive: false,
@@ -212,16 +225,19 @@ impl Head {
         bytes: &'a [u8],
         name: &'n str,
     ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.fields
-            .iter()
-            .filter(move |field| field.name.bytes(bytes).eq_ignore_ascii_case(name.as_bytes()))
-            .map(|field| field.value.bytes(bytes))
+        let is_named = move |field: &&Field| {
+            // Most names differ in length already.
+            field.name.len() == name.len()
+                && field.name.bytes(bytes).eq_ignore_ascii_case(name.as_bytes())
+        };
+        self.fields.iter().filter(is_named).map(|field| field.value.bytes(bytes))
     }
 
     fn has_token(&self, bytes: &[u8], name: &str, token: &str) -> bool {
+        let is_token = |item: &[u8]| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes());
+        // Most often it is there alone.
         self.values(bytes, name)
-            .flat_map(|value| value.split(|&byte| byte == b','))
-            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+            .any(|value| is_token(value) || value.split(|&byte| byte == b',').any(is_token))
     }
 
     /// RFC 9112 §3.2: exactly one in HTTP/1.1, never two.
@@ -271,12 +287,38 @@ impl Head {
     }
 }
 
-/// The lines of a head without their ends, up to the empty one.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes
+/// The fields, as httparse reads them, if there is one on each of so many `lines` of the head in `bytes`.
+fn read_fields(bytes: &[u8], lines: &[u8], count: usize) -> Result<Vec<Field>, ProtocolError> {
+    let mut parsed = vec![httparse::EMPTY_HEADER; count];
+    let fields = match httparse::parse_headers(lines, &mut parsed) {
+        Ok(httparse::Status::Complete((_, fields))) => fields,
+        Ok(httparse::Status::Partial) | Err(_) => &[],
+    };
+    let field = |field: &httparse::Header<'_>| Field {
+        name: Span::of(field.name.as_bytes(), bytes),
+        value: Span::of(field.value.trim_ascii(), bytes),
+    };
+    let fields: Vec<_> = fields.iter().map(field).collect();
+    // A name begins its line, and the colon follows it: then there was nothing to repair.
+    let is_sound = |field: &Field| {
+        let (start, end) = field.name.places();
+        start.checked_sub(1).and_then(|at| bytes.get(at)) == Some(&b'\n')
+            && bytes.get(end) == Some(&b':')
+    };
+    if fields.len() == count && fields.iter().all(is_sound) {
+        return Ok(fields);
+    }
+    check_field_lines(lines)?;
+    Err(ProtocolError::HeaderInvalid)
+}
+
+/// Says what is wrong with the first line that is no field.
+fn check_field_lines(lines: &[u8]) -> Result<(), ProtocolError> {
+    lines
         .split(|&byte| byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
         .take_while(|line| !line.is_empty())
+        .try_for_each(check_field_line)
 }
 
 /// What httparse, or another reader on the way, would repair or misread.
@@ -293,22 +335,6 @@ fn check_field_line(line: &[u8]) -> Result<(), ProtocolError> {
         return Err(ProtocolError::HeaderSpaceBeforeColon);
     }
     Err(ProtocolError::HeaderInvalid)
-}
-
-/// The fields, as httparse reads them.
-fn fields(bytes: &[u8], count: usize) -> Result<Vec<Field>, ProtocolError> {
-    let start = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
-    let mut parsed = vec![httparse::EMPTY_HEADER; count];
-    match httparse::parse_headers(bytes.get(start..).unwrap_or_default(), &mut parsed) {
-        Ok(httparse::Status::Complete((_, fields))) => Ok(fields
-            .iter()
-            .map(|field| Field {
-                name: Span::of(field.name.as_bytes(), bytes),
-                value: Span::of(field.value.trim_ascii(), bytes),
-            })
-            .collect()),
-        Ok(httparse::Status::Partial) | Err(_) => Err(ProtocolError::HeaderInvalid),
-    }
 }
 
 /// RFC 9112 §6.1 and §6.3: chunked must be the last coding and there once, or nobody knows where the body ends: 400. Codings

@@ -15,29 +15,31 @@ use super::error::ProtocolError;
 use super::percent::hex_value;
 use super::request::{Span, Version};
 
-/// Characters that a name may have besides letters and digits (RFC 3986 §3.2.2: unreserved and sub-delims).
-const HOST_MARKS: &[u8] = b"-._~!$&'()*+,;=";
-
 /// A request line, as spans into the head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
     pub(super) method: Span,
     /// Without scheme and authority.
     pub(super) target: Span,
+    /// The target up to its `?`, and what stands behind it.
+    pub(super) path: Span,
+    pub(super) query: Span,
     /// The host, and perhaps a port, of a target in absolute form.
     pub(super) authority: Option<Span>,
     pub(super) version: Version,
     /// Whether the response's body is kept back.
     pub(super) is_head: bool,
+    /// How long the line is, with its end.
+    pub(super) end: usize,
 }
 
 impl Line {
     /// Reads the line that `head` begins with, which has its CR LF.
     pub(super) fn read(head: &[u8]) -> Result<Self, ProtocolError> {
         let line = head.strip_suffix(b"\r\n").unwrap_or(head);
-        let mut words = line.split(|&byte| byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
+        let words = split_word(line).and_then(|(method, rest)| Some((method, split_word(rest)?)));
+        let Some((method, (target, version))) =
+            words.filter(|(_, (_, version))| !version.contains(&b' '))
         else {
             return Err(ProtocolError::RequestLineInvalid);
         };
@@ -52,18 +54,38 @@ impl Line {
         // nothing. It can be read in one way only, for nothing is decoded here: whoever decodes hears of a bad escape
         // (`percent.rs`), and whoever does not compares bytes. `%00` is a sound escape like any other. `#` never arrives:
         // a fragment stays with the client.
-        if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+        if count_while(target, |byte| byte.is_ascii_graphic() && byte != b'#') < target.len() {
             return Err(ProtocolError::TargetInvalid);
         }
         let (authority, target) = split_target(method, target)?;
+        let (path, query) = target.split_at(count_while(target, |byte| byte != b'?'));
         Ok(Self {
             method: Span::of(method, head),
             target: Span::of(target, head),
+            path: Span::of(path, head),
+            query: Span::of(query.strip_prefix(b"?").unwrap_or(query), head),
             authority: authority.map(|authority| Span::of(authority, head)),
             version,
             is_head: method == b"HEAD",
+            end: head.len(),
         })
     }
+}
+
+/// What stands before the first space, and behind it.
+fn split_word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (word, rest) = text.split_at(count_while(text, |byte| byte != b' '));
+    Some((word, rest.strip_prefix(b" ")?))
+}
+
+/// How many bytes there are before the first that is none of those. Sixteen are looked at together as long as all are: the
+/// compiler makes vector code of it.
+pub(super) fn count_while(bytes: &[u8], is_one: impl Fn(u8) -> bool) -> usize {
+    let (words, _) = bytes.as_chunks::<16>();
+    let all = |word: &[u8; 16]| word.iter().fold(true, |all, &byte| all & is_one(byte));
+    let count = 16 * words.iter().take_while(|word| all(word)).count();
+    let rest = bytes.get(count..).unwrap_or_default();
+    count + rest.iter().position(|&byte| !is_one(byte)).unwrap_or(rest.len())
 }
 
 /// RFC 9110 §5.6.2.
@@ -92,11 +114,16 @@ fn is_name(mut host: &[u8]) -> bool {
             (b'%', [high, low, rest @ ..]) if hex_value(*high).and(hex_value(*low)).is_some() => {
                 rest
             }
-            _ if byte.is_ascii_alphanumeric() || HOST_MARKS.contains(&byte) => rest,
+            _ if byte.is_ascii_alphanumeric() || is_host_mark(byte) => rest,
             _ => return false,
         };
     }
     is_some
+}
+
+/// What a name may have besides letters and digits (RFC 3986 §3.2.2: unreserved and sub-delims).
+fn is_host_mark(byte: u8) -> bool {
+    matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
 }
 
 fn is_ipv6(address: &[u8]) -> bool {

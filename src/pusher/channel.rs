@@ -87,12 +87,14 @@ pub struct Naming {
 impl Naming {
     /// Whether a channel may have that name. `#` may only begin the name of a channel that the server makes.
     pub fn check(self, name: &str) -> Result<(), NameError> {
-        let characters = name.chars().count();
-        if characters == 0 {
+        if name.is_empty() {
             return Err(NameError::Empty);
         }
-        if characters > self.max_characters {
-            return Err(NameError::TooLong { characters, limit: self.max_characters });
+        let limit = self.max_characters;
+        // A text has no more characters than bytes.
+        let characters = if name.len() <= limit { name.len() } else { name.chars().count() };
+        if characters > limit {
+            return Err(NameError::TooLong { characters, limit });
         }
         if name.starts_with('#') && Kind::of(name) != Kind::ServerToUser {
             return Err(NameError::Character { got: '#' });
@@ -108,7 +110,8 @@ impl Naming {
 }
 
 fn is_plain(character: char) -> bool {
-    character.is_ascii_alphanumeric() || "_-=@,.;".contains(character)
+    character.is_ascii_alphanumeric()
+        || matches!(character, '_' | '-' | '=' | '@' | ',' | '.' | ';')
 }
 
 /// Why a text is not the name of a channel.

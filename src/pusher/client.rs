@@ -123,9 +123,15 @@ impl Clients {
 
     /// The client is gone.
     pub(super) fn forget(&mut self, conn: ConnId) {
-        self.by_conn.remove(&conn);
-        self.events.remove(&conn);
-        self.messages.remove(&conn);
+        // Most apps have none of these, and to look for one takes a hash.
+        if !self.by_conn.is_empty() {
+            self.by_conn.remove(&conn);
+        }
+        for buckets in [&mut self.events, &mut self.messages] {
+            if !buckets.is_empty() {
+                buckets.remove(&conn);
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::deflate::{self, Agreement};
 use super::extensions;
-use super::handshake::{accept_key, is_field, is_token, is_websocket, texts, tokens, write_field};
+use super::handshake::{AcceptKey, is_field, is_token, is_websocket, texts, tokens, write_field};
 
 /// The longest head of a response that is read, with the blank line that ends it.
 pub const MAX_RESPONSE_HEAD_BYTES: usize = 16 * 1024;
@@ -103,7 +103,7 @@ impl ClientRequest<'_> {
     /// What awaits the response to this request.
     pub fn handshake(&self) -> ClientHandshake {
         ClientHandshake {
-            accept_key: accept_key(&STANDARD.encode(self.key)),
+            accept_key: AcceptKey::of(&STANDARD.encode(self.key)),
             offered: self.subprotocols.iter().map(|&subprotocol| subprotocol.to_owned()).collect(),
             offers_deflate: self.offers_deflate,
             received: Vec::new(),
@@ -145,7 +145,7 @@ impl Error for RequestError {}
 /// Awaits the response.
 #[derive(Debug)]
 pub struct ClientHandshake {
-    accept_key: String,
+    accept_key: AcceptKey,
     offered: Vec<String>,
     offers_deflate: bool,
     /// At most the head's limit and one part more.
@@ -202,7 +202,7 @@ impl ClientHandshake {
             return Err(ResponseError::Connection);
         }
         let mut accepts = texts(values("Sec-WebSocket-Accept"));
-        if accepts.next() != Some(&*self.accept_key) || accepts.next().is_some() {
+        if accepts.next() != Some(self.accept_key.text()) || accepts.next().is_some() {
             return Err(ResponseError::AcceptKey);
         }
         // RFC 6455 §11.3.2: a request may spread its list over lines, an answer may not.

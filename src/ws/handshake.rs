@@ -42,14 +42,13 @@ const OWN_FIELDS: [&str; 7] = [
 
 /// Whether a request asks for a WebSocket at all (`Upgrade: websocket` among its tokens).
 pub fn is_upgrade(request: &Request<'_>) -> bool {
-    request.version() == Version::Http11
-        && tokens(request.header_values("Upgrade")).any(is_websocket)
+    request.version() == Version::Http11 && request.has_token("Upgrade", "websocket")
 }
 
 /// A request that may be upgraded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Offer {
-    accept_key: String,
+    accept_key: AcceptKey,
     subprotocols: Vec<String>,
     /// What we would answer to the first offer of permessage-deflate that suits us.
     deflate: Option<Answer>,
@@ -60,17 +59,16 @@ impl Offer {
     /// Checks all of RFC 6455 §4.2.1 but `Host`: there is no [`Request`] of HTTP/1.1 without exactly one.
     pub fn read(request: &Request<'_>) -> Result<Self, HandshakeError> {
         let values = |name| texts(request.header_values(name));
-        let tokens = |name| tokens(request.header_values(name));
         if request.version() != Version::Http11 {
             return Err(HandshakeError::HttpVersion);
         }
         if request.method() != "GET" {
             return Err(HandshakeError::Method);
         }
-        if !tokens("Upgrade").any(is_websocket) {
+        if !request.has_token("Upgrade", "websocket") {
             return Err(HandshakeError::Upgrade);
         }
-        if !tokens("Connection").any(|token| token.eq_ignore_ascii_case("upgrade")) {
+        if !request.has_token("Connection", "upgrade") {
             return Err(HandshakeError::Connection);
         }
         // Before the key: another version may well have another kind of key.
@@ -84,7 +82,8 @@ impl Offer {
         }
         let mut lines = values("Sec-WebSocket-Protocol").peekable();
         let is_subprotocol_due = lines.peek().is_some();
-        let subprotocols: Vec<_> = tokens("Sec-WebSocket-Protocol").map(str::to_owned).collect();
+        let subprotocols: Vec<_> =
+            tokens(request.header_values("Sec-WebSocket-Protocol")).map(str::to_owned).collect();
         // RFC 6455 §4.3: the lists have an element at least.
         if is_subprotocol_due && subprotocols.is_empty() {
             return Err(HandshakeError::Subprotocol);
@@ -92,7 +91,7 @@ impl Offer {
         let offers = extensions::parse(values("Sec-WebSocket-Extensions"))
             .map_err(|_| HandshakeError::Extensions)?;
         Ok(Self {
-            accept_key: accept_key(key),
+            accept_key: AcceptKey::of(key),
             subprotocols,
             deflate: deflate::agree(&offers),
             is_deflate_agreed: false,
@@ -127,7 +126,7 @@ impl Offer {
         out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
         write_field("Upgrade", "websocket", out);
         write_field("Connection", "Upgrade", out);
-        write_field("Sec-WebSocket-Accept", &self.accept_key, out);
+        write_field("Sec-WebSocket-Accept", self.accept_key.text(), out);
         if let Some(subprotocol) = subprotocol.filter(|subprotocol| self.offers(subprotocol)) {
             write_field("Sec-WebSocket-Protocol", subprotocol, out);
         }
@@ -226,9 +225,23 @@ impl fmt::Display for HandshakeError {
 
 impl Error for HandshakeError {}
 
-/// What answers a key (RFC 6455 §4.2.2).
-pub(super) fn accept_key(key: &str) -> String {
-    STANDARD.encode(Sha1::new().chain_update(key).chain_update(KEY_SUFFIX).finalize())
+/// What answers a key (RFC 6455 §4.2.2): SHA-1 in base64.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct AcceptKey([u8; 28]);
+
+impl AcceptKey {
+    pub(super) fn of(key: &str) -> Self {
+        let mut text = [0; 28];
+        let hash = Sha1::new().chain_update(key).chain_update(KEY_SUFFIX).finalize();
+        // 20 bytes are 28 characters: there is room.
+        let _ = STANDARD.encode_slice(hash, &mut text);
+        Self(text)
+    }
+
+    pub(super) fn text(&self) -> &str {
+        // Base64 is ASCII.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// Appends one header field.
@@ -279,7 +292,8 @@ const ANY_TRAILING_BITS: GeneralPurpose = GeneralPurpose::new(
 
 /// 16 bytes in base64: 24 characters, the last two of them padding.
 fn is_key(key: &str) -> bool {
-    ANY_TRAILING_BITS.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+    // Room for as much as 24 characters may be.
+    key.len() == 24 && ANY_TRAILING_BITS.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
 /// For fuzzers: what is no upgrade is refused with a status of the handshake's own; what is accepted, a client that sent

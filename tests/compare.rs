@@ -9,25 +9,31 @@ mod compare;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clap::Parser as _;
+use rustix::process::{Pid, Signal, kill_process};
 
 use compare::arguments::{Arguments, Part, Plan, RECORDS};
 use compare::bare::{Bare, Kind};
 use compare::goals::{Aim, Goal, Work};
 use compare::kits::{Entrant, clear_bodies, installed, make_bodies};
+use compare::load::clock::Clock;
+use compare::load::interrupt::Interrupt;
 use compare::load::run;
 use compare::load::tally::Faults;
 use compare::outcome::{Figures, Run, Runs, Spread};
 use compare::peers::{Door, Peer};
 use compare::record::{Record, command};
-use compare::rounds::{Trial, check, order, words};
+use compare::rounds::{Trial, check, order, wait_for, words};
+use compare::site::tell;
 use compare::{chart, generator, load};
 
 const RATE: &str = "deliveries per server CPU-second";
@@ -408,4 +414,41 @@ fn recorded_commands_name_the_goal_and_keep_remarks_out() {
         command(Goal::Echo, words.into_iter()),
         r"cargo bench --bench compare -- echo --records 'it'\''s here'"
     );
+}
+
+/// Tells a child of this test that it is one.
+const WAITS: &str = "STENTOR_TEST_WAIT";
+
+/// The part of the comparison, in a process of its own: waits for one that sleeps.
+#[test]
+fn waits_for_a_child_when_told() {
+    if std::env::var_os(WAITS).is_some() {
+        let interrupt = Interrupt::watch().unwrap();
+        let mut sleeper = Command::new("sleep").arg("300").spawn().unwrap();
+        tell(&format!("sleeper {}.", sleeper.id()));
+        let status = wait_for(&mut sleeper, &interrupt, Clock::start()).unwrap();
+        tell(&format!("{status}; {}", interrupt.check().unwrap_err()));
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_child_passes_on_what_ends_it() {
+    let mut waiter = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "waits_for_a_child_when_told", "--nocapture"])
+        .env(WAITS, "")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(waiter.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    let sleeper = line.split_once("sleeper ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
+    let sleeper = Path::new("/proc").join(sleeper);
+    kill_process(Pid::from_child(&waiter), Signal::HUP).unwrap();
+    line.clear();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("signal: 15 (SIGTERM); interrupted by SIGHUP"), "{line}");
+    assert!(waiter.wait().unwrap().success());
+    assert!(!sleeper.exists(), "the sleeper sleeps on");
 }

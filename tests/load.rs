@@ -8,6 +8,9 @@
 mod load;
 
 #[cfg(target_os = "linux")]
+#[path = "load/interrupted.rs"]
+mod interrupted;
+#[cfg(target_os = "linux")]
 #[path = "load/million.rs"]
 mod million;
 

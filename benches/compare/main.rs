@@ -38,6 +38,7 @@ use clap::Parser as _;
 use arguments::{Arguments, Part, Plan, RECORDS};
 use goals::Goal;
 use kits::Entrant;
+use load::interrupt::Interrupt;
 use record::Record;
 use site::{Site, tell};
 
@@ -78,10 +79,11 @@ fn compare(goals: &[Goal], plan: &Plan) -> io::Result<()> {
 
 /// Goal by goal, so that what is interrupted has told what it knew.
 fn measure(site: &Site, goals: &[Goal], plan: &Plan, entrants: &[Entrant]) -> io::Result<()> {
+    let interrupt = Interrupt::watch()?;
     let mut is_recorded = false;
     for goal in goals {
         let record = Record::begin(*goal, plan);
-        let trials = rounds::run(site, plan, *goal, entrants)?;
+        let trials = rounds::run(site, plan, *goal, entrants, &interrupt)?;
         let record = record.end(plan, entrants, &trials);
         load::report::say(&record.markdown());
         if plan.record {

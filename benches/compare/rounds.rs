@@ -3,14 +3,19 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::arguments::Plan;
 use super::goals::{Goal, Scenario, Work};
 use super::kits::{Entrant, Kit};
 use super::load::clock::Clock;
+use super::load::interrupt::Interrupt;
 use super::load::report::grouped;
 use super::load::server::Server;
+use super::load::stage::pause;
 use super::outcome::{Figures, Run, Runs};
 use super::peers::{Door, Peer};
 use super::site::{Site, last_line, tell};
@@ -22,6 +27,9 @@ const PORTS: std::ops::Range<u16> = 18_500..19_500;
 const GRACE: u64 = 180;
 
 const WARM_UP: u64 = 2;
+
+/// While the generator is waited for: seldom, for it measures.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// All runs of one scenario.
 #[derive(Debug)]
@@ -36,8 +44,9 @@ pub(crate) fn run(
     plan: &Plan,
     goal: Goal,
     entrants: &[Entrant],
+    interrupt: &Interrupt,
 ) -> io::Result<Vec<Trial>> {
-    let mut stage = Stage { site, plan, clock: Clock::start(), ports: PORTS };
+    let mut stage = Stage { site, plan, interrupt, clock: Clock::start(), ports: PORTS };
     let mut trials = Vec::new();
     for scenario in goal.scenarios() {
         let mut runs = Runs::default();
@@ -45,6 +54,7 @@ pub(crate) fn run(
             let kit = entrants.iter().find(|entrant| entrant.peer == peer);
             let Some(Ok(kit)) = kit.map(|entrant| &entrant.kit) else { continue };
             let result = stage.run(scenario, peer, kit);
+            interrupt.check()?;
             let word = match &result {
                 Ok(figures) => first_figure(scenario, figures),
                 Err(reason) => format!("FAILED: {reason}"),
@@ -81,6 +91,7 @@ fn first_figure(scenario: &Scenario, figures: &Figures) -> String {
 struct Stage<'a> {
     site: &'a Site,
     plan: &'a Plan,
+    interrupt: &'a Interrupt,
     clock: Clock,
     ports: std::ops::Range<u16>,
 }
@@ -136,7 +147,8 @@ impl Stage<'_> {
         command.args(["--record", "run", "--records"]).arg(&folder);
         let ended = File::create(&log).and_then(|out| {
             let errors = out.try_clone()?;
-            command.stdout(out).stderr(errors).status()
+            let mut child = command.stdout(out).stderr(errors).spawn()?;
+            wait_for(&mut child, self.interrupt, self.clock)
         });
         let status = ended.map_err(|error| format!("the load generator: {error}"))?;
         if !status.success() {
@@ -163,6 +175,26 @@ impl Stage<'_> {
             }
         }
         Err(format!("all ports from {} to {} are taken", PORTS.start, PORTS.end))
+    }
+}
+
+/// Waits for a child, and ends it by asking once a signal came that ends us.
+pub(crate) fn wait_for(
+    child: &mut Child,
+    interrupt: &Interrupt,
+    clock: Clock,
+) -> io::Result<ExitStatus> {
+    let mut is_asked = false;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if !is_asked && interrupt.signal().is_some() {
+            // Nobody else waits for it, so the number is still its own.
+            kill_process(Pid::from_child(child), Signal::TERM)?;
+            is_asked = true;
+        }
+        pause(clock, LOOK_EVERY);
     }
 }
 

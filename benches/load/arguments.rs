@@ -68,6 +68,21 @@ impl Scenario {
             Self::Million(million) => million.connections,
         }
     }
+
+    /// What becomes of the figures.
+    pub(crate) fn recording(&self) -> &Recording {
+        match self {
+            Self::Idle(idle) => &idle.shared.recording,
+            Self::Fanout(fanout) => &fanout.shared.recording,
+            Self::Echo(echo) => &echo.shared.recording,
+            Self::Churn(churn) => &churn.shared.recording,
+            Self::Connect(connect) => &connect.shared.recording,
+            Self::Bystanders(bystanders) => &bystanders.shared.recording,
+            Self::Slow(slow) => &slow.shared.recording,
+            Self::Herd(herd) => &herd.shared.recording,
+            Self::Million(million) => &million.recording,
+        }
+    }
 }
 
 /// Whom, how, and what becomes of the figures.
@@ -109,14 +124,22 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "SECONDS", default_value_t = 300, help_heading = "Generator")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) deadline: u64,
+    #[command(flatten)]
+    pub(crate) recording: Recording,
+}
+
+/// Whether and where figures are kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Record")]
+pub(crate) struct Recording {
     /// Write the figures to benches/records/DATE-NAME.json and .md
-    #[arg(long, value_name = "NAME", help_heading = "Record")]
+    #[arg(long, value_name = "NAME")]
     pub(crate) record: Option<String>,
     /// Where records go
-    #[arg(long, value_name = "FOLDER", default_value = "benches/records", help_heading = "Record")]
+    #[arg(long, value_name = "FOLDER", default_value = "benches/records")]
     pub(crate) records: PathBuf,
     /// A remark for the record, on noise for instance
-    #[arg(long, value_name = "TEXT", help_heading = "Record")]
+    #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
     /// What cargo says to every benchmark
     #[arg(long, hide = true, action = ArgAction::SetTrue)]
@@ -379,18 +402,8 @@ pub(crate) struct Million {
     #[arg(long, value_name = "SECONDS", default_value_t = 1200)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=36_000))]
     pub(crate) deadline: u64,
-    /// Write the figures to benches/records/DATE-NAME.json and .md
-    #[arg(long, value_name = "NAME")]
-    pub(crate) record: Option<String>,
-    /// Where records go
-    #[arg(long, value_name = "FOLDER", default_value = "benches/records")]
-    pub(crate) records: PathBuf,
-    /// A remark for the record, on noise for instance
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) note: Option<String>,
-    /// What cargo says to every benchmark
-    #[arg(long, hide = true, action = ArgAction::SetTrue)]
-    pub(crate) bench: bool,
+    #[command(flatten)]
+    pub(crate) recording: Recording,
 }
 
 /// As many as 256 addresses have ports here.

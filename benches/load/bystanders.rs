@@ -72,7 +72,9 @@ pub(crate) fn run(context: &Context, bystanders: &Bystanders) -> io::Result<Repo
     report.add("bystanders p99 per fan-out p50", share, Unit::Count);
     report.add_latencies("generator's own lag", &lag);
     if context.server.is_known() {
-        report.add_effort(&(done - before), Work { count, what: "deliveries", took });
+        let (effort, work) = (done - before, Work { count, what: "deliveries", took });
+        report.add_effort(&effort, work);
+        report.add_segments(&effort, work);
     }
     Ok(report)
 }

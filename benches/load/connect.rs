@@ -49,6 +49,7 @@ pub(crate) fn run(context: &Context, connect: &Connect) -> io::Result<Report> {
     if context.server.is_known() {
         let work = Work { count: latencies.count(), what: "connections", took };
         report.add_effort(&effort, work);
+        report.add_segments(&effort, work);
     }
     report.add_latencies("connect to subscribed", &latencies);
     let remark = "Closed loop: a connection begins when another is subscribed, so latencies are the server's at its own pace.";

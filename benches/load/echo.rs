@@ -188,7 +188,9 @@ pub(crate) fn run(context: &Context, echo: &Echo) -> io::Result<Report> {
     report.add("echoes per second", latencies.count() as f64 / seconds(took), Unit::PerSecond);
     if context.server.is_known() {
         let work = Work { count: latencies.count(), what: "echoes", took };
-        report.add_effort(&(done - before), work);
+        let effort = done - before;
+        report.add_effort(&effort, work);
+        report.add_segments(&effort, work);
         report.add_memory("afterwards", done.memory);
     }
     report.add_latencies("latency", &latencies);

@@ -62,7 +62,9 @@ pub(crate) fn run(context: &Context, fanout: &Fanout) -> io::Result<Report> {
     report.add("bytes per delivery", bytes, Unit::Bytes);
     if context.server.is_known() {
         let work = Work { count: latencies.count(), what: "deliveries", took };
-        report.add_effort(&(done - before), work);
+        let effort = done - before;
+        report.add_effort(&effort, work);
+        report.add_segments(&effort, work);
         report.add_memory("afterwards", done.memory);
     }
     report.add_latencies("latency", &latencies);

@@ -11,7 +11,6 @@ use super::process::{Effort, Sample};
 use super::report::{Report, Unit};
 use super::run::{Context, with_threads};
 use super::sleepers::{Sleepers, prove};
-use super::stage::pause;
 use super::tally::Faults;
 
 /// With a channel each, so many are tried: as many as one event may go to on most servers.
@@ -31,14 +30,14 @@ pub(crate) fn run(context: &Context, idle: &Idle) -> io::Result<Report> {
     let mut samples = Samples { empty: context.server.sample()?, ..Samples::default() };
     let settle = Duration::from_secs(idle.settle);
     let settled = || {
-        pause(context.clock, settle);
+        context.stage.rest(settle)?;
         context.server.sample()
     };
     let conduct = || {
         samples.at_from = context.stage.gather(settled)?;
         samples.at_to = context.stage.gather(settled)?;
         samples.after_window = context.stage.gather(|| {
-            pause(context.clock, Duration::from_secs(idle.window));
+            context.stage.rest(Duration::from_secs(idle.window))?;
             context.server.sample()
         })?;
         context.stage.gather(|| Ok(()))?;

@@ -1,4 +1,5 @@
-//! Ctrl-C and its like, caught before a run changes anything that must be put back. Whoever waits looks here; nobody is woken.
+//! Ctrl-C and its like, caught before a run starts or changes anything that must be ended or put back. Whoever waits looks here; nobody
+//! is woken.
 
 use std::ffi::c_int;
 use std::fs;
@@ -35,6 +36,16 @@ impl Interrupt {
     pub(crate) fn signal(&self) -> Option<&'static str> {
         let came = self.came.load(Ordering::Relaxed);
         CAUGHT.iter().find_map(|(signal, name)| (number(*signal) == came).then_some(*name))
+    }
+
+    /// Fails once one came.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match self.signal() {
+            Some(signal) => Err(io::Error::other(format!(
+                "interrupted by {signal}; what was started is ended, and nothing more is recorded"
+            ))),
+            None => Ok(()),
+        }
     }
 }
 

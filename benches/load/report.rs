@@ -99,11 +99,16 @@ impl Report {
         self.add("server busy, cores", cores(effort.ran), Unit::Count);
         self.add("generator busy, cores", cores(effort.generator_ran), Unit::Count);
         self.add("server waits", effort.waits as f64, Unit::Count);
-        let each = |of: u64| count as f64 / of.max(1) as f64;
-        self.add(format!("{what} per server wait"), each(effort.waits), Unit::Count);
+        let each = count as f64 / effort.waits.max(1) as f64;
+        self.add(format!("{what} per server wait"), each, Unit::Count);
+    }
+
+    /// How many the server sent at a time. For work whose connections live on: the kernel forgets what those sent that end.
+    pub(crate) fn add_segments(&mut self, effort: &Effort, work: Work) {
         match effort.segments {
             Some(segments) => {
-                self.add(format!("{what} per segment"), each(segments), Unit::Count);
+                let each = work.count as f64 / segments.max(1) as f64;
+                self.add(format!("{} per segment", work.what), each, Unit::Count);
                 let per_second = segments as f64 / effort.cpu_seconds();
                 self.add("segments per server CPU-second", per_second, Unit::PerSecond);
             }

@@ -8,6 +8,7 @@ use std::thread;
 use super::arguments::{Arguments, Scenario, Shared};
 use super::clock::{self, Clock};
 use super::crowd::{Crowd, after};
+use super::interrupt::Interrupt;
 use super::report::{Report, Setting};
 use super::server::Server;
 use super::stage::Stage;
@@ -43,11 +44,24 @@ impl Context {
     }
 }
 
-/// Runs a scenario, and records it if that was asked and the server made no mistake.
+/// Runs a scenario, and records it if that was asked, nobody interrupted it and the server made no mistake.
 pub(crate) fn run(arguments: &Arguments) -> io::Result<Report> {
-    let scenario = &arguments.scenario;
+    let interrupt = Arc::new(Interrupt::watch()?);
+    let played = play(&arguments.scenario, &interrupt);
+    // By now what was started has ended and what was changed is put back, whatever came of it.
+    interrupt.check()?;
+    let (mut report, setting) = played?;
+    let recording = arguments.scenario.recording();
+    report.remarks.extend(recording.note.clone());
+    if let Some(name) = recording.record.as_ref().filter(|_| report.faults.is_none()) {
+        report.recorded = Some(report.record(&recording.records, name, &setting)?);
+    }
+    Ok(report)
+}
+
+fn play(scenario: &Scenario, interrupt: &Arc<Interrupt>) -> io::Result<(Report, Setting)> {
     let against = |shared: &Shared, play: &dyn Fn(&Context) -> io::Result<Report>| {
-        run_against(shared, scenario.connections(), play)
+        play_against(shared, scenario.connections(), play, interrupt)
     };
     match scenario {
         Scenario::Idle(it) => against(&it.shared, &|context| idle::run(context, it)),
@@ -58,16 +72,17 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<Report> {
         Scenario::Bystanders(it) => against(&it.shared, &|context| bystanders::run(context, it)),
         Scenario::Slow(it) => against(&it.shared, &|context| slow::run(context, it)),
         Scenario::Herd(it) => against(&it.shared, &|context| herd::run(context, it)),
-        Scenario::Million(it) => million::run(it),
+        Scenario::Million(it) => million::run(it, interrupt),
     }
 }
 
 /// Plays a scenario against the server that the command line names, with at most so many connections at a time.
-fn run_against(
+fn play_against(
     shared: &Shared,
     connections: usize,
     play: &dyn Fn(&Context) -> io::Result<Report>,
-) -> io::Result<Report> {
+    interrupt: &Arc<Interrupt>,
+) -> io::Result<(Report, Setting)> {
     let clock = Clock::start();
     let setting = setting(shared);
     let target = Arc::new(target(shared)?);
@@ -80,7 +95,7 @@ fn run_against(
     }
     let threads = usize::from(shared.threads);
     let deadline = after(clock.now(), shared.deadline);
-    let stage = Stage::new(threads, clock, deadline);
+    let stage = Stage::new(threads, clock, deadline, Arc::clone(interrupt));
     let run_id = format!("{:x}{:x}", setting.unix_seconds, std::process::id());
     let context = Context { clock, target, server, threads, stage, run_id };
     let mut report = play(&context)?;
@@ -90,11 +105,7 @@ fn run_against(
         );
     }
     report.remarks.push(format!("Open files: {}.", limit.as_deref().unwrap_or("no limit")));
-    report.remarks.extend(shared.note.clone());
-    if let Some(name) = shared.record.as_ref().filter(|_| report.faults.is_none()) {
-        report.recorded = Some(report.record(&shared.records, name, &setting)?);
-    }
-    Ok(report)
+    Ok((report, setting))
 }
 
 fn target(shared: &Shared) -> io::Result<Target> {
@@ -139,7 +150,7 @@ fn server_name(shared: &Shared) -> Option<String> {
         let program = shared.spawn.as_ref()?.split_whitespace().next()?;
         version::of_program(Path::new(program))
     };
-    shared.server_name.clone().or_else(|| shared.record.as_ref().and_then(|_| asked()))
+    shared.server_name.clone().or_else(|| shared.recording.record.as_ref().and_then(|_| asked()))
 }
 
 /// The command that repeats the run, without what is nobody's business, stands beside it, or is cargo's.
@@ -175,29 +186,20 @@ pub(crate) fn with_threads<T: Send>(
     let stage = &context.stage;
     let one = |index: usize| -> io::Result<T> {
         let target = Arc::clone(&context.target);
-        let mut crowd = Crowd::new(target, context.clock, index, context.threads)?;
-        let result = play(&mut crowd);
-        if result.is_err() {
-            stage.fail();
-        }
-        result
+        let crowd = Crowd::new(target, context.clock, index, context.threads);
+        crowd.and_then(|mut crowd| play(&mut crowd)).inspect_err(|why| stage.fail(why))
     };
     thread::scope(|scope| {
         let one = &one;
         let threads: Vec<_> =
             (0..context.threads).map(|index| scope.spawn(move || one(index))).collect();
-        let conducted = conduct();
-        if conducted.is_err() {
-            stage.fail();
-        }
+        let conducted = conduct().inspect_err(|why| stage.fail(why));
         let joined = |thread: thread::ScopedJoinHandle<'_, io::Result<T>>| {
             thread
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("a thread of the generator panicked")))
         };
         let found: Vec<io::Result<T>> = threads.into_iter().map(joined).collect();
-        // What a thread says of its failure tells more than that one failed.
-        let found = found.into_iter().collect::<io::Result<Vec<T>>>()?;
-        conducted.map(|()| found)
+        conducted.and_then(|()| found.into_iter().collect())
     })
 }

@@ -173,7 +173,9 @@ fn tell(report: &mut Report, context: &Context, found: &[Found], effort: &Effort
     }
     let took = found.iter().map(|one| one.took).max().unwrap_or(0);
     if context.server.is_known() {
-        report.add_effort(effort, Work { count: slow.count(), what: "deliveries", took });
+        let work = Work { count: slow.count(), what: "deliveries", took };
+        report.add_effort(effort, work);
+        report.add_segments(effort, work);
     }
 }
 

@@ -10,14 +10,18 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use super::clock::{Clock, Nanos};
+use super::clock::{Clock, Nanos, nanos};
 use super::crowd::{Crowd, LONGEST_WAIT, Part};
+use super::interrupt::Interrupt;
 
 /// How often the main thread looks whether all have come.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often it looks, while time passes, whether there is still a reason to wait.
+const REST_EVERY: Duration = Duration::from_millis(100);
 
 /// One meeting place for one scenario.
 pub(crate) struct Stage {
@@ -25,12 +29,14 @@ pub(crate) struct Stage {
     clock: Clock,
     /// When the whole scenario must be over.
     deadline: Nanos,
+    interrupt: Arc<Interrupt>,
     main: Thread,
     /// Arrivals of all threads at all meetings so far.
     arrived: AtomicUsize,
     /// Meetings that are over.
     released: AtomicUsize,
-    has_failed: AtomicBool,
+    /// What was said of the first thing that failed.
+    failure: OnceLock<String>,
     /// Deliveries of all threads so far.
     pub(crate) delivered: AtomicU64,
     /// Events sent so far; for those who wait until the load is over.
@@ -43,15 +49,21 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Belongs to the calling thread, which alone may gather.
-    pub(crate) fn new(threads: usize, clock: Clock, deadline: Nanos) -> Self {
+    pub(crate) fn new(
+        threads: usize,
+        clock: Clock,
+        deadline: Nanos,
+        interrupt: Arc<Interrupt>,
+    ) -> Self {
         Self {
             threads,
             clock,
             deadline,
+            interrupt,
             main: thread::current(),
             arrived: AtomicUsize::new(0),
             released: AtomicUsize::new(0),
-            has_failed: AtomicBool::new(false),
+            failure: OnceLock::new(),
             delivered: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
@@ -61,11 +73,37 @@ impl Stage {
 
     /// Whether there is still a reason to go on.
     pub(crate) fn goes_on(&self) -> bool {
-        !self.has_failed.load(Ordering::Relaxed) && self.clock.now() < self.deadline
+        self.check().is_ok()
     }
 
-    pub(crate) fn fail(&self) {
-        self.has_failed.store(true, Ordering::Relaxed);
+    /// Says why not to go on, if that is so.
+    fn check(&self) -> io::Result<()> {
+        self.interrupt.check()?;
+        if let Some(why) = self.failure.get() {
+            return Err(io::Error::other(why.clone()));
+        }
+        if self.clock.now() >= self.deadline {
+            return Err(io::Error::other("it took longer than --deadline allows"));
+        }
+        Ok(())
+    }
+
+    /// Passes time on the main thread, as long as there is a reason to.
+    pub(crate) fn rest(&self, time: Duration) -> io::Result<()> {
+        let end = self.clock.now() + nanos(time);
+        loop {
+            self.check()?;
+            let left = Duration::from_nanos(end.saturating_sub(self.clock.now()));
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::park_timeout(left.min(REST_EVERY));
+        }
+    }
+
+    /// Sets all free. The first one's reason is that of all.
+    pub(crate) fn fail(&self, why: &io::Error) {
+        let _ = self.failure.set(why.to_string());
         self.main.unpark();
     }
 
@@ -92,9 +130,7 @@ impl Stage {
         let number = self.arrived.fetch_add(1, Ordering::Relaxed) / self.threads;
         self.main.unpark();
         while self.released.load(Ordering::Acquire) <= number {
-            if !self.goes_on() {
-                return Err(io::Error::other("the scenario was given up"));
-            }
+            self.check()?;
             turn(LONGEST_WAIT)?;
         }
         Ok(())
@@ -113,19 +149,11 @@ impl Stage {
     ) -> io::Result<T> {
         let meeting = self.released.load(Ordering::Relaxed);
         while self.arrived.load(Ordering::Relaxed) < (meeting + 1) * self.threads {
-            if self.has_failed.load(Ordering::Relaxed) {
-                return Err(io::Error::other("a thread failed"));
-            }
-            if !self.goes_on() {
-                return Err(io::Error::other("it took longer than --deadline allows"));
-            }
+            self.check()?;
             watch();
             thread::park_timeout(LOOK_EVERY);
         }
-        let measured = measure();
-        if measured.is_err() {
-            self.fail();
-        }
+        let measured = measure().inspect_err(|why| self.fail(why));
         self.is_over.store(false, Ordering::Relaxed);
         self.settled.store(0, Ordering::Relaxed);
         self.released.fetch_add(1, Ordering::Release);
@@ -135,7 +163,7 @@ impl Stage {
 
 /// Passes time while others work: the measured server, not we.
 pub(crate) fn pause(clock: Clock, time: Duration) {
-    let end = clock.now() + super::clock::nanos(time);
+    let end = clock.now() + nanos(time);
     while clock.now() < end {
         thread::park_timeout(Duration::from_nanos(end - clock.now().min(end)));
     }

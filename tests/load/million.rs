@@ -1,25 +1,22 @@
-//! `million`, small: that it hears all, takes what the machine bears, and leaves nothing behind whatever ends it.
+//! `million`, small: that it hears all, takes what the machine bears, and puts back what it raised.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::net::{Ipv4Addr, TcpListener};
 
 use clap::Parser as _;
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::figure;
 use crate::load::arguments::{Arguments, Scenario};
-use crate::load::clock::{Clock, nanos};
-use crate::load::interrupt::{Interrupt, is_ignored};
+use crate::load::clock::Clock;
+use crate::load::interrupt::Interrupt;
 use crate::load::million::bounds::{Raised, Tables, tables};
 use crate::load::million::end::End;
 use crate::load::million::progress::{Place, Progress, bars};
 use crate::load::million::{plan, publish};
-use crate::load::{perform, run};
+use crate::load::run;
 
-const SMALL: &str = "load million --connections 400 --per-channel 7 --cores 5 --deadline 60";
+pub(crate) const SMALL: &str =
+    "load million --connections 400 --per-channel 7 --cores 5 --deadline 60";
 
 #[test]
 fn a_small_million_is_held_by_one_process_and_hears_all() {
@@ -39,93 +36,6 @@ fn a_small_million_is_held_by_one_process_and_hears_all() {
     }
 }
 
-/// Says in the environment of a child what it is to do.
-const WORDS: &str = "STENTOR_TEST_LOAD";
-
-/// The part of `cargo bench --bench load`, in a process of its own: all that its `main` does.
-#[test]
-fn plays_the_generator_when_told() -> ExitCode {
-    match std::env::var_os(WORDS) {
-        Some(words) => {
-            let words = words.into_string().unwrap();
-            perform(&Arguments::parse_from(words.split_whitespace()))
-        }
-        None => ExitCode::SUCCESS,
-    }
-}
-
-/// The generator, ended with the test.
-struct Generator {
-    child: Child,
-    said: BufReader<ChildStderr>,
-}
-
-impl Generator {
-    fn start(line: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "million::plays_the_generator_when_told", "--nocapture"])
-            .env(WORDS, line)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        Self { child, said }
-    }
-
-    /// Reads until it says that; it has a deadline of its own.
-    fn hear(&mut self, part: &str) -> String {
-        let mut all = String::new();
-        while self.said.read_line(&mut all).unwrap() > 0 {
-            let line = all.lines().last().unwrap_or_default();
-            if line.contains(part) {
-                return line.to_owned();
-            }
-        }
-        panic!("nothing of {part:?} in {all}");
-    }
-}
-
-impl Drop for Generator {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Sends it a signal when it says that, or at once.
-fn check_interrupted(at: &str, signal: Signal, name: &str) {
-    let mut generator = Generator::start(&format!("{SMALL} --events 60000"));
-    let started = generator.hear("threads connect to");
-    let port = started.split_once("--port ").unwrap().1.split(' ').next().unwrap();
-    let address: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
-    if !at.is_empty() {
-        generator.hear(at);
-        assert!(TcpStream::connect(address).is_ok(), "the server does not run {at:?}");
-    }
-    kill_process(Pid::from_child(&generator.child), signal).unwrap();
-    let clock = Clock::start();
-    let mut rest = String::new();
-    generator.said.read_to_string(&mut rest).unwrap();
-    let status = generator.child.wait().unwrap();
-    assert!(rest.contains(&format!("load: interrupted by {name}; ")), "{at:?}: {rest}");
-    // The test runner's own, for what is no success.
-    assert_eq!(status.code(), Some(101), "{at:?}: {rest}");
-    // Whoever waited for a connection, an answer or rest has not waited to the end; a server may take 30 s to start.
-    assert!(clock.now() < nanos(Duration::from_secs(50)), "{at:?}: {rest}");
-    assert!(TcpStream::connect(address).is_err(), "the server still runs, {at:?}: {rest}");
-}
-
-#[test]
-fn whatever_ends_a_million_early_ends_its_server_and_says_so() {
-    // While the server starts; while they come; while memory comes to rest; while events go out.
-    check_interrupted("", Signal::INT, "SIGINT");
-    check_interrupted(" connections, ", Signal::HUP, "SIGHUP");
-    check_interrupted("all are subscribed", Signal::TERM, "SIGTERM");
-    check_interrupted(" events, ", Signal::TERM, "SIGTERM");
-}
-
 #[test]
 fn whoever_waits_for_an_answer_to_an_event_keeps_the_deadline() {
     let arguments = Arguments::parse_from(["load", "million", "--deadline", "1"]);
@@ -137,13 +47,6 @@ fn whoever_waits_for_an_answer_to_an_event_keeps_the_deadline() {
     let plan = plan(&million, one, address, Clock::start(), &interrupt).unwrap();
     let error = publish(&plan, 1).unwrap_err().to_string();
     assert!(error.contains("event 0: it took longer than --deadline"), "{error}");
-}
-
-#[test]
-fn what_nohup_ignores_stays_ignored() {
-    let status = "Name:\tload\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
-    assert_eq!([1, 2, 13, 15].map(|signal| is_ignored(status, signal)), [true, false, true, false]);
-    assert!(!is_ignored("", 1));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! ```text
 //!   bounds   what the machine bears; raises the kernel's limits, puts them back
 //!   crew     one thread: a table of descriptors, an address in 127.64.0.0/16, its ends ──▶ end
-//!   here     watch for signals ▶ raise ▶ start the server ▶ fill ▶ look ▶ publish ▶ all heard? ▶ look ▶ cut ▶ look
+//!   here     raise ▶ start the server ▶ fill ▶ look ▶ publish ▶ all heard? ▶ look ▶ cut ▶ look
 //!   progress a bar
 //! ```
 
@@ -68,24 +68,7 @@ struct Looks {
     closed: Look,
 }
 
-pub(crate) fn run(million: &Million) -> io::Result<Report> {
-    // Before anything is changed that must be put back.
-    let interrupt = Interrupt::watch()?;
-    let held = hold(million, &interrupt);
-    // By now the server has ended and all is put back, whatever came of it.
-    if let Some(signal) = interrupt.signal() {
-        let text = format!("interrupted by {signal}; the server was ended, nothing is recorded");
-        return Err(io::Error::other(text));
-    }
-    let (mut report, setting) = held?;
-    if let Some(name) = million.record.as_ref().filter(|_| report.faults.is_none()) {
-        report.recorded = Some(report.record(&million.records, name, &setting)?);
-    }
-    Ok(report)
-}
-
-/// All of a run but its record.
-fn hold(million: &Million, interrupt: &Interrupt) -> io::Result<(Report, Setting)> {
+pub(crate) fn run(million: &Million, interrupt: &Interrupt) -> io::Result<(Report, Setting)> {
     let clock = Clock::start();
     let limit = machine::raise_descriptors()?;
     let (mut raised, mut remarks) = (Raised::below(bounds::SYSCTLS), Vec::new());
@@ -116,7 +99,6 @@ fn hold(million: &Million, interrupt: &Interrupt) -> io::Result<(Report, Setting
     report.remarks.append(&mut remarks);
     report.remarks.push(bounds::surroundings(limit));
     report.remarks.push(format!("The server was started as `{line}`."));
-    report.remarks.extend(million.note.clone());
     Ok((report, setting))
 }
 

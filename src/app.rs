@@ -79,6 +79,7 @@ impl App {
         self.incoming = incoming;
         Reloader {
             config: config.clone(),
+            topics: config.engine_options().subscriptions,
             apps,
             is_page_served: Arc::clone(&self.dashboard.is_served),
             reviewer: self.server.reviewer(),
@@ -111,6 +112,8 @@ impl App {
 pub struct Reloader {
     /// In force.
     config: Config,
+    /// On how many topics a connection may be, whatever its app says: the cores were started so.
+    topics: usize,
     apps: Reload,
     is_page_served: Arc<AtomicBool>,
     reviewer: Reviewer,
@@ -124,8 +127,11 @@ impl Reloader {
     ///
     /// What is wrong with them; then nothing has changed.
     pub fn reload(&mut self, fresh: &Config) -> Result<Changes, ReloadError> {
-        let (config, changes) = self.config.reloaded(fresh).map_err(ReloadError::Settings)?;
+        let (config, mut changes) = self.config.reloaded(fresh).map_err(ReloadError::Settings)?;
         self.apps.replace(config.apps()).map_err(ReloadError::Apps)?;
+        if config.engine_options().subscriptions > self.topics {
+            changes.at_restart.push("apps.max_subscriptions");
+        }
         self.config = config;
         self.put_in_force();
         Ok(changes)

@@ -339,14 +339,15 @@ fn a_reload_changes_the_apps_and_keeps_the_connections() {
     let after = apps_file(
         &[("1", "k1", "hush-9\"\nmax_message_bytes = \"1MiB"), ("3", "k3", "hush-3")],
         more,
-    );
+    )
+    .replace("id = \"3\"", "id = \"3\"\nmax_subscriptions = 2000");
     std::fs::write(place.0.join("stentor.toml"), after).unwrap();
     server.signal(rustix::process::Signal::HUP);
     let line = server.expect("reloaded: ");
     assert!(
         line.ends_with(
             "reloaded: added app 3; removed app 2; changed app 1 (secret, max_message_bytes); \
-             waiting for a restart: server.log, limits.keep_alive"
+             waiting for a restart: server.log, limits.keep_alive, apps.max_subscriptions"
         ),
         "{line}"
     );

@@ -445,10 +445,10 @@ fn whoever_waits_for_a_child_passes_on_what_ends_it() {
     said.read_line(&mut line).unwrap();
     let sleeper = line.split_once("sleeper ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
     let sleeper = Path::new("/proc").join(sleeper);
-    kill_process(Pid::from_child(&waiter), Signal::HUP).unwrap();
+    kill_process(Pid::from_child(&waiter), Signal::TERM).unwrap();
     line.clear();
     said.read_line(&mut line).unwrap();
-    assert!(line.contains("signal: 15 (SIGTERM); interrupted by SIGHUP"), "{line}");
+    assert!(line.contains("signal: 15 (SIGTERM); interrupted by SIGTERM"), "{line}");
     assert!(waiter.wait().unwrap().success());
     assert!(!sleeper.exists(), "the sleeper sleeps on");
 }
